@@ -1,0 +1,1 @@
+"""Parts that each know one library, or none (`memory`), and implement ports by it."""

@@ -1,0 +1,5 @@
+"""Metrics for Prometheus."""
+
+from imgateway.adapters.prometheus.observer import PrometheusObserver
+
+__all__ = ["PrometheusObserver"]

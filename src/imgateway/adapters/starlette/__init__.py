@@ -1,0 +1,5 @@
+"""The gateway as routes of a Starlette application, on any ASGI server."""
+
+from imgateway.adapters.starlette.mounting import gateway_lifespan, gateway_routes
+
+__all__ = ["gateway_lifespan", "gateway_routes"]

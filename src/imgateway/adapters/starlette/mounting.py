@@ -1,0 +1,36 @@
+"""What an application adds to itself to become a gateway."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+
+from imgateway.adapters.starlette.endpoint import WebSocketEndpoint
+from imgateway.adapters.starlette.health import healthz, readyz, upgrade_required
+from imgateway.core.gateway import Gateway
+
+
+def gateway_routes(gateway: Gateway, *, path: str = "/ws") -> list[BaseRoute]:
+    """Routes for clients: the WebSocket at `path`, `/healthz` and `/readyz`.
+
+    Add `gateway_lifespan` too, or enter the gateway in a lifespan of your own.
+    """
+    return [
+        WebSocketRoute(path, WebSocketEndpoint(gateway)),
+        Route(path, upgrade_required),
+        Route("/healthz", healthz),
+        Route("/readyz", readyz(gateway)),
+    ]
+
+
+def gateway_lifespan(gateway: Gateway) -> Callable[[Any], AbstractAsyncContextManager[None]]:
+    """A lifespan that runs the gateway with the application, and drains it when the application ends."""
+
+    @asynccontextmanager
+    async def lifespan(_: Any) -> AsyncIterator[None]:
+        async with gateway:
+            yield
+            await gateway.drain()
+
+    return lifespan

@@ -1,0 +1,187 @@
+"""uvicorn's HTTP connection, with limits on what a client may do before its request is complete."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any, Final
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from imgateway.adapters.uvicorn.logs import QUIET
+from imgateway.codes import Code
+
+_Headers = Sequence[tuple[bytes, bytes]]
+_WEBSOCKET_VERSION: Final = b"13"
+
+
+class _HeadTooLargeError(Exception):
+    """Raised inside the parser's callbacks to stop it."""
+
+
+class GatewayHttpProtocol(HttpToolsProtocol):
+    """Give it to uvicorn as `http=`.
+
+    A refusal is a problem body (RFC 9457) and the end of the connection. Refused are a request head that is too large
+    (431) and upgrades to WebSocket by another method than GET (405), over HTTP/1.0 (400), of another version than 13
+    (426), and those with a body or followed by data before the answer (400): a client must wait for it (RFC 6455
+    section 4.1), and passing such data on could make two parsers disagree on where a message begins.
+
+    Nothing is logged: uvicorn's lines carry the query string, and so tokens.
+
+    Attributes:
+        head_seconds: how long a client may take for a request head, from the connection or from the first byte of a
+            later request; then it is cut off. Idle keep-alive is limited by uvicorn's `timeout_keep_alive`.
+        max_head_bytes: the largest request head.
+        max_head_lines: most header lines.
+    """
+
+    head_seconds = 10.0
+    max_head_bytes = 32 * 1024
+    max_head_lines = 100
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.logger = QUIET
+        self.access_log = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._in_head = True
+        self._head_bytes = 0
+        self._head_lines = 0
+        self._unparsed = 0
+        self._refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """A client has connected."""
+        super().connection_made(transport)
+        self._start_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self._stop_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the client."""
+        if self._refused:
+            return
+        self._unset_keepalive_if_required()
+        if self._in_head and self._deadline is None and not self._is_answering():
+            self._start_deadline()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self._upgrade(followed=upgrade.args[0] < len(data))
+        except httptools.HttpParserError as error:
+            if isinstance(error.__context__, _HeadTooLargeError):
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request head is too large.")
+            else:
+                self._refuse(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP request.")
+        else:
+            # The parser's callbacks tell of whole lines only; a line that never ends is counted here.
+            self._unparsed = self._unparsed + len(data) if self._in_head else 0
+            if self._unparsed > self.max_head_bytes:
+                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request head is too large.")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        super().on_message_begin()
+        self._head_bytes = 0
+        self._head_lines = 0
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the request target."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header line, or a trailer line of a chunked body."""
+        self._head_lines += 1
+        self._count(len(name) + len(value) + 4)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """The request head is complete."""
+        self._in_head = False
+        self._stop_deadline()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request's body is complete."""
+        self._in_head = True
+        super().on_message_complete()
+
+    def _count(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > self.max_head_bytes or self._head_lines > self.max_head_lines:
+            raise _HeadTooLargeError
+
+    def _is_answering(self) -> bool:
+        # uvicorn declares it as never None, but before the first request it is.
+        return self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]  # see above
+
+    def _start_deadline(self) -> None:
+        self._deadline = self.loop.call_later(self.head_seconds, self.transport.abort)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _upgrade(self, *, followed: bool) -> None:
+        headers = dict(self.headers)
+        if self.scope["http_version"] != "1.1":
+            self._refuse(HTTPStatus.BAD_REQUEST, "A WebSocket needs HTTP/1.1.")
+        elif self.scope["method"] != "GET":
+            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, "A WebSocket is opened with GET.", [(b"allow", b"GET")])
+        elif followed:
+            self._refuse(HTTPStatus.BAD_REQUEST, "Nothing may follow the upgrade request before it is answered.")
+        elif headers.get(b"sec-websocket-version", _WEBSOCKET_VERSION) != _WEBSOCKET_VERSION:
+            wanted = [(b"sec-websocket-version", _WEBSOCKET_VERSION), (b"upgrade", b"websocket")]
+            self._refuse(HTTPStatus.UPGRADE_REQUIRED, "The WebSocket version is 13.", wanted)
+        else:
+            self.handle_websocket_upgrade()
+
+    def _refuse(self, status: HTTPStatus, detail: str, headers: _Headers = ()) -> None:
+        self._refused = True
+        if self._is_answering():
+            if self.pipeline or self.cycle.response_started:
+                self.transport.abort()
+                return
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        problem = {
+            "type": "about:blank",
+            "title": status.phrase,
+            "status": status.value,
+            "detail": detail,
+            "code": Code.INVALID_MESSAGE.value,
+        }
+        body = json.dumps(problem).encode()
+        lines = [
+            *self.server_state.default_headers,
+            *headers,
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        head = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+        self.transport.write(head + b"".join(b"%s: %s\r\n" % line for line in lines) + b"\r\n" + body)
+        # Closing a socket that holds unread data resets it, and the client would never see the answer; so what still
+        # comes is dropped until the client closes or the deadline passes.
+        self._stop_deadline()
+        self._start_deadline()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:
+            self.transport.close()

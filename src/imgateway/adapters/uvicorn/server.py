@@ -1,0 +1,193 @@
+"""One uvicorn server, started and stopped from within a running event loop."""
+
+import asyncio
+import contextlib
+import copy
+import logging
+import socket
+from collections.abc import AsyncGenerator, Generator
+from typing import Any
+
+import anyio
+import attrs
+import uvicorn
+from uvicorn.lifespan.on import LifespanOn
+
+from imgateway.adapters.uvicorn.http import GatewayHttpProtocol
+from imgateway.adapters.uvicorn.websocket import GatewayWebSocketProtocol
+from imgateway.errors import LifecycleError
+
+_SILENT = logging.getLogger("imgateway.uvicorn.lifespan")
+_SILENT.addFilter(lambda record: False)
+
+STOP_SECONDS = 10
+"""How long connections and requests may take to end when the server stops; then they are cut off."""
+
+
+def server_config(
+    app: Any,
+    *,
+    host: str,
+    port: int,
+    max_frame_bytes: int,
+    tls_cert: str | None = None,
+    tls_key: str | None = None,
+    plain_asgi: bool = False,
+) -> uvicorn.Config:
+    """How the gateway runs uvicorn: our protocol classes, no logging of requests, no compression.
+
+    Args:
+        app: an ASGI application that supports lifespan events.
+        host: the address to bind.
+        port: the port to bind; 0 lets the system choose.
+        max_frame_bytes: the largest WebSocket message.
+        tls_cert: a file with the certificate chain, or None for plain HTTP.
+        tls_key: a file with the private key, where the certificate's does not hold it.
+        plain_asgi: leave WebSockets to uvicorn's own class, as under any ASGI server: heartbeat and limits of a
+            message are then uvicorn's. Otherwise our class hands the socket over, and the gateway beats.
+    """
+    return uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=GatewayHttpProtocol,
+        ws="websockets-sansio" if plain_asgi else GatewayWebSocketProtocol,
+        ws_max_size=max_frame_bytes,
+        ws_per_message_deflate=False,
+        interface="asgi3",
+        lifespan="on",
+        log_config=None,
+        # At its finest level uvicorn logs every ASGI message, request headers included.
+        log_level=logging.WARNING,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        ssl_certfile=tls_cert,
+        ssl_keyfile=tls_key,
+        timeout_graceful_shutdown=STOP_SECONDS,
+    )
+
+
+@attrs.frozen
+class BoundServer:
+    """A server that takes connections.
+
+    Attributes:
+        host: the address it is bound to.
+        port: the port it is bound to.
+    """
+
+    host: str
+    port: int
+
+
+@contextlib.asynccontextmanager
+async def serving(config: uvicorn.Config, /) -> AsyncGenerator[BoundServer, None]:
+    """Serve within the block, in the running asyncio loop. Signals are left to the caller.
+
+    The address is bound first of all, then the application starts up, then connections are taken. At the end, also
+    when cancelled, open WebSockets are closed with 1012 and requests may finish, for at most `STOP_SECONDS`; then the
+    application shuts down. No socket and no task of the server is left.
+
+    Raises:
+        OSError: the address can't be bound.
+        LifecycleError: the application said that it could not start or stop.
+        Exception: whatever the application's lifespan raised.
+    """
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((config.host, config.port))
+        host, port = listener.getsockname()[:2]
+        server = _Server(config)
+        running = asyncio.create_task(server.serve([listener]))
+        try:
+            await server.wait_started(running)
+            yield BoundServer(host, port)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await server.stop(running)
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._accepting = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._lifespan_task: asyncio.Task[Any] | None = None
+        self._lifespan_error: BaseException | None = None
+
+    async def wait_started(self, running: asyncio.Task[None]) -> None:
+        """Wait until connections are taken; raises what kept the server from it."""
+        accepting = asyncio.create_task(self._accepting.wait())
+        try:
+            await asyncio.wait([accepting, running], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            accepting.cancel()
+        if running.done():
+            running.result()
+
+    async def stop(self, running: asyncio.Task[None]) -> None:
+        """End the server, in bounded time as far as the application's own shutdown is; raises what went wrong in it."""
+        self.should_exit = True
+        self._stopping.set()
+        if not self.started:
+            running.cancel()
+        await asyncio.wait([running])
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        while self.server_state.connections:  # noqa: ASYNC110  # two or three turns of the loop; nothing tells of it
+            await asyncio.sleep(0)
+        leftovers = {*self.server_state.tasks}
+        if self._lifespan_task is not None:
+            if not self.started:
+                self._lifespan_task.cancel()
+            leftovers.add(self._lifespan_task)
+        if leftovers:
+            await asyncio.wait(leftovers, timeout=1)
+        if self.started:
+            running.result()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start the application, then take connections."""
+        config = copy.copy(self.config)
+        config.loaded_app = self._recorded
+        self.lifespan = config.lifespan_class(config)
+        if isinstance(self.lifespan, LifespanOn):
+            self.lifespan.logger = _SILENT
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            raise self._lifespan_error or LifecycleError("the application did not start") from None
+        except OSError:
+            await self.lifespan.shutdown()
+            raise
+        self._accepting.set()
+
+    async def main_loop(self) -> None:
+        """Do uvicorn's chores once a second until it is time to stop."""
+        chores = 0
+        while not await self.on_tick(chores):
+            chores += 10  # uvicorn counts tenths of seconds
+            with anyio.move_on_after(1):
+                await self._stopping.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the connections, then the application."""
+        await super().shutdown(sockets)
+        if self.lifespan.should_exit:
+            raise self._lifespan_error or LifecycleError("the application did not stop")
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals alone."""
+        yield
+
+    async def _recorded(self, scope: Any, receive: Any, send: Any) -> None:
+        """The application's lifespan; uvicorn only logs what it raises."""
+        self._lifespan_task = asyncio.current_task()
+        try:
+            await self.config.loaded_app(scope, receive, send)
+        except BaseException as error:
+            self._lifespan_error = error
+            raise

@@ -1,0 +1,45 @@
+"""What a gateway is made of."""
+
+from collections.abc import Callable, Mapping
+
+import attrs
+
+from imgateway.core.topics import Topics
+from imgateway.ports import (
+    Authenticator,
+    Clock,
+    Codec,
+    DownstreamConsumer,
+    GatewayObserver,
+    GatewayOwnership,
+    ServiceRegistrar,
+    SessionStore,
+    UpstreamPublisher,
+)
+from imgateway.wire.json_codec import JsonCodec
+
+
+@attrs.frozen
+class GatewayParts:
+    """The ports' implementations, open and ready to use. Whoever opened them closes them.
+
+    Attributes:
+        consumer: makes a consumer of the gateway's downstream topic; called again for each tenure, and each consumer
+            is closed by the gateway.
+        session_ttl_seconds: the session store's time to live.
+        codecs: those that clients may choose by subprotocol; the first one is the default.
+        health: what else readiness depends on, by the name that `/readyz` shows.
+    """
+
+    authenticator: Authenticator
+    publisher: UpstreamPublisher
+    consumer: Callable[[], DownstreamConsumer]
+    sessions: SessionStore
+    registrar: ServiceRegistrar
+    ownership: GatewayOwnership
+    observer: GatewayObserver
+    clock: Clock
+    topics: Topics = attrs.field(factory=Topics)
+    session_ttl_seconds: float = 60.0
+    codecs: tuple[Codec, ...] = attrs.field(factory=lambda: (JsonCodec(),))
+    health: Mapping[str, Callable[[], bool]] = attrs.field(factory=dict)

@@ -1,0 +1,178 @@
+"""Keeps the session store true to the connections of this gateway."""
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
+
+import anyio
+import attrs
+
+from imgateway.core.connection import LiveConnection
+from imgateway.core.retrying import Backoff
+from imgateway.errors import ServiceUnavailableError
+from imgateway.model import ConnectionId, GatewayId, SessionRecord, UserId
+from imgateway.ports import SessionStore
+
+ANNOUNCE_SECONDS = 1.0
+"""How long a client waits for its presence to be written; with the store down it is let in all the same."""
+
+BATCH = 200
+"""So many entries go into one call: about as fast as more, and the event loop is not held up for long."""
+MOST_REMOVALS = 100_000
+
+_NOBODY = SessionRecord(UserId("imgateway"), ConnectionId("none"), GatewayId("none"), None, None, connected_at=0)
+"""Removing an entry that does not exist tells whether the store takes changes, and changes nothing."""
+
+_log = logging.getLogger(__name__)
+
+
+@attrs.define(eq=False)
+class Presence:
+    """Writes, refreshes and removes entries, many at a time; changes are written one after the other, in order.
+
+    What could not be written is kept and written when the store is back: the entries of live connections, all of them,
+    since a store that was away may have lost what it had; and the removals of ended ones, of which the latest
+    `MOST_REMOVALS` are kept: an entry that is not removed expires.
+
+    Attributes:
+        ttl_seconds: the store's time to live; entries are refreshed three times within it.
+        may_write: whether the gateway's id is certainly ours, so that entries may carry it; asked before each write.
+            What is ours is removed in any case.
+        available: whether the store took what it was last given.
+    """
+
+    store: SessionStore
+    gateway_id: GatewayId
+    ttl_seconds: float = 60.0
+    may_write: Callable[[], bool] = lambda: True
+    available: bool = True
+    _live: dict[ConnectionId, SessionRecord] = attrs.field(factory=dict)
+    _to_add: dict[ConnectionId, SessionRecord] = attrs.field(factory=dict)
+    _to_remove: dict[ConnectionId, SessionRecord] = attrs.field(factory=dict)
+    _announced: dict[ConnectionId, anyio.Event] = attrs.field(factory=dict)
+    _wake: anyio.Event = attrs.field(factory=anyio.Event)
+    _stale: anyio.Event = attrs.field(factory=anyio.Event)
+    _writing: anyio.Lock = attrs.field(factory=anyio.Lock)
+
+    async def announce(self, connection: LiveConnection, /) -> None:
+        """Return when the connection's presence is written, or withdrawn, or after `ANNOUNCE_SECONDS`."""
+        record = SessionRecord(
+            user_id=connection.user_id,
+            connection_id=connection.connection_id,
+            gateway_id=self.gateway_id,
+            device_id=connection.device_id,
+            platform=connection.platform,
+            connected_at=connection.connected_at,
+        )
+        written = self._announced[record.connection_id] = anyio.Event()
+        self._live[record.connection_id] = record
+        self._to_add[record.connection_id] = record
+        self._wake.set()
+        try:
+            with anyio.move_on_after(ANNOUNCE_SECONDS):
+                await written.wait()
+        finally:
+            self._announced.pop(record.connection_id, None)
+
+    def withdraw(self, connection: LiveConnection, /) -> None:
+        """Remove the connection's entry soon. Never blocks; idempotent."""
+        record = self._live.pop(connection.connection_id, None)
+        if record is not None:
+            self._to_add.pop(record.connection_id, None)
+            if written := self._announced.get(record.connection_id):
+                written.set()
+            self._remove(record)
+
+    async def flush(self) -> None:
+        """Write what is left to write, however long that takes, whether `run` runs or not. Callers bound it in time."""
+        backoff = Backoff()
+        while self._to_add or self._to_remove:
+            async with self._writing:
+                if not self._to_add and not self._to_remove:
+                    return
+                well = await self._write()
+            if well:
+                backoff.reset()
+            else:
+                await backoff.pause()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._refresh_regularly)
+            while True:
+                await self._wake.wait()
+                self._wake = anyio.Event()
+                await self.flush()
+
+    async def _write(self) -> bool:
+        # Removals first: a store that fails between the two has then forgotten too much rather than too little.
+        removals = list(islice(self._to_remove.values(), BATCH))
+        if removals:
+            if not await self._took(self.store.remove, removals):
+                return False
+            for record in removals:
+                # Unless it is to be removed once more.
+                if self._to_remove.get(record.connection_id) is record:
+                    del self._to_remove[record.connection_id]
+        additions = list(islice(self._to_add.values(), BATCH)) if self.may_write() else []
+        if additions:
+            if not await self._took(self.store.add, additions):
+                return False
+            for record in additions:
+                # Unless it was withdrawn meanwhile: its removal is waiting then.
+                if self._to_add.get(record.connection_id) is record:
+                    del self._to_add[record.connection_id]
+                if written := self._announced.get(record.connection_id):
+                    written.set()
+        return bool(removals or additions)
+
+    async def _refresh_regularly(self) -> None:
+        backoff = Backoff()
+        while True:
+            self._stale = anyio.Event()
+            if await self._refresh():
+                backoff.reset()
+                with anyio.move_on_after(self.ttl_seconds / 3 * random.uniform(0.8, 1.0)):
+                    await self._stale.wait()
+            else:
+                await backoff.pause()
+
+    async def _refresh(self) -> bool:
+        """Refresh everything; where there is nothing to refresh, find out whether the store would take it."""
+        records = list(self._live.values())
+        if not records or not self.may_write():
+            return await self._took(self.store.remove, [_NOBODY])
+        for start in range(0, len(records), BATCH):
+            batch = [record for record in records[start : start + BATCH] if record.connection_id in self._live]
+            well = self.may_write() and await self._took(self.store.refresh, batch)
+            for record in batch:
+                # Refreshed, as it may be, after it was removed: remove it once more.
+                if record.connection_id not in self._live:
+                    self._remove(attrs.evolve(record))
+            if not well:
+                return False
+        return True
+
+    async def _took(
+        self, change: Callable[[Sequence[SessionRecord]], Awaitable[None]], records: Sequence[SessionRecord]
+    ) -> bool:
+        try:
+            await change(records)
+        except ServiceUnavailableError as error:
+            self._stale.set()
+            if self.available:
+                _log.warning("presence can't be written; connections live on", extra={"why": str(error)})
+            self.available = False
+            return False
+        if not self.available:
+            _log.info("presence is written again")
+        self.available = True
+        return True
+
+    def _remove(self, record: SessionRecord) -> None:
+        self._to_remove[record.connection_id] = record
+        if len(self._to_remove) > MOST_REMOVALS:
+            del self._to_remove[next(iter(self._to_remove))]
+        self._wake.set()

@@ -1,0 +1,238 @@
+"""Which settings are wrong: every rule of a single key, and what keys demand of each other."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from imgateway.core.settings import AuthSettings, Settings
+from imgateway.core.settings_keys import KeyInfo, key_info
+from imgateway.core.settings_rules import REDIS_URL, is_loopback
+from imgateway.core.settings_services import KafkaSettings
+
+_MAX_SHOWN_CHARS: Final = 80
+_LONGEST_TOPIC: Final = 249
+_FRAME_OVERHEAD_BYTES: Final = 1024
+_KEY_FAMILY: Final = {"HS": "HS", "RS": "RS and PS", "PS": "RS and PS", "ES": "ES", "Ed": "EdDSA"}
+_EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, not bound to
+
+
+@attrs.frozen
+class Problem:
+    """Something wrong with the settings.
+
+    Attributes:
+        keys: the keys it is about, as `section.key`; the first one names it.
+        text: what was expected and what came, without a secret.
+    """
+
+    keys: tuple[str, ...]
+    text: str
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"{self.keys[0]}: {self.text}"
+
+
+def problems(settings: Settings, /, *, ignoring: Collection[str] = ()) -> tuple[Problem, ...]:
+    """Everything that is wrong with `settings`, whose values must be of the right types.
+
+    Looks whether named files can be read; does nothing else outside the process.
+
+    Args:
+        settings: what to look at.
+        ignoring: keys already known to be wrong; nothing that depends on them is reported.
+    """
+    broken = tuple(problem for problem in _rule_problems(settings) if problem.keys[0] not in ignoring)
+    wrong = {*ignoring, *(problem.keys[0] for problem in broken)}
+    return broken + tuple(
+        problem for relation in _RELATIONS for problem in relation(settings) if wrong.isdisjoint(problem.keys)
+    )
+
+
+def shown(value: object, info: KeyInfo | None = None, /) -> str:
+    """A value as a message may show it: on one line, of bounded length, and no secret."""
+    if info is not None and info.secret:
+        return (
+            f"a text of {len(value.encode('utf-8', 'replace'))} bytes" if isinstance(value, str) else "something else"
+        )
+    try:
+        text = json.dumps(value, default=str)
+    except ValueError:  # a number of more digits than Python turns into text
+        return "a number that is far too long"
+    # One text after the other, each from "//" to the last "@": a password may hold any character.
+    text = '"'.join(map(_without_credentials, re.split(r'(?<!\\)"', text)))
+    return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}…"
+
+
+def _without_credentials(text: str) -> str:
+    before, slashes, after = text.partition("//")
+    return f"{before}//…@{after.rpartition('@')[2]}" if slashes and "@" in after else text
+
+
+def _rule_problems(settings: Settings) -> Iterator[Problem]:
+    for section in attrs.fields(Settings):
+        values = getattr(settings, section.name)
+        if values is None:
+            continue
+        for attribute in attrs.fields(type(values)):
+            value, info = getattr(values, attribute.name), key_info(attribute)
+            if value is not None and info.rule is not None and not info.rule.holds(value):
+                yield Problem(
+                    (f"{section.name}.{attribute.name}",),
+                    f"expected {info.rule.expectation}, got {shown(value, info)}",
+                )
+
+
+def _tls(settings: Settings) -> Iterator[Problem]:
+    server = settings.server
+    yield from _certificate_and_key("server.tls_cert", server.tls_cert, "server.tls_key", server.tls_key)
+    yield from _file("server.tls_cert", server.tls_cert)
+    yield from _file("server.tls_key", server.tls_key)
+
+
+def _certificate_and_key(cert_key: str, cert: str | None, key_key: str, key: str | None) -> Iterator[Problem]:
+    if (cert is None) != (key is None):
+        present, absent = (cert_key, key_key) if key is None else (key_key, cert_key)
+        yield Problem((absent, present), f"expected a file, since {present} is set")
+
+
+def _file(key: str, name: str | None) -> Iterator[Problem]:
+    if name is not None and not (Path(name).is_file() and os.access(name, os.R_OK)):
+        yield Problem((key,), f"expected a file that can be read, got {shown(name)}")
+
+
+def _admin(settings: Settings) -> Iterator[Problem]:
+    server = settings.server
+    if server.admin_token is None and not is_loopback(server.admin_host):
+        yield Problem(
+            ("server.admin_token", "server.admin_host"),
+            f"expected a token, since admin_host {shown(server.admin_host)} can be reached from other machines",
+        )
+    shared_address = server.host == server.admin_host or not _EVERYWHERE.isdisjoint((server.host, server.admin_host))
+    if shared_address and server.port == server.admin_port != 0:
+        yield Problem(
+            ("server.admin_port", "server.port", "server.host", "server.admin_host"),
+            f"expected a port other than server.port, got {server.admin_port}",
+        )
+
+
+def _sizes(settings: Settings) -> Iterator[Problem]:
+    longest = settings.server.max_frame_bytes - _FRAME_OVERHEAD_BYTES
+    if settings.connections.max_content_bytes > longest:
+        yield Problem(
+            ("connections.max_content_bytes", "server.max_frame_bytes"),
+            f"expected at most {longest}, so that the message fits into server.max_frame_bytes "
+            f"({settings.server.max_frame_bytes}), got {settings.connections.max_content_bytes}",
+        )
+
+
+def _token_keys(settings: Settings) -> Iterator[Problem]:
+    """The rules of RFC 8725 section 3.1 and 3.5: one family of algorithms, and only its kind of key."""
+    auth = settings.auth
+    if auth.plugin != "jwt":
+        return
+    families = sorted({_KEY_FAMILY[algorithm[:2]] for algorithm in auth.algorithms})
+    if len(families) != 1:
+        yield Problem(("auth.algorithms",), f"expected algorithms of one family, got {shown(auth.algorithms)}")
+    elif families == ["HS"]:
+        if auth.secret is None and auth != AuthSettings():
+            yield Problem(("auth.secret", "auth.algorithms"), "expected a secret, since the algorithms are HS")
+        for key, value in (("auth.public_key_file", auth.public_key_file), ("auth.jwks_url", auth.jwks_url)):
+            if value is not None:
+                yield Problem(
+                    (key, "auth.algorithms"), "expected none, since the algorithms are HS and use auth.secret"
+                )
+    else:
+        if auth.secret is not None:
+            yield Problem(("auth.secret", "auth.algorithms"), f"expected none, since the algorithms are {families[0]}")
+        if (auth.public_key_file is None) == (auth.jwks_url is None):
+            yield Problem(
+                ("auth.public_key_file", "auth.jwks_url", "auth.algorithms"),
+                f"expected exactly one of public_key_file and jwks_url, since the algorithms are {families[0]}",
+            )
+    yield from _file("auth.public_key_file", auth.public_key_file)
+
+
+def _kafka(settings: Settings) -> Iterator[Problem]:
+    kafka = settings.kafka
+    if kafka is None:
+        return
+    protocol = kafka.security_protocol
+    for name, what in (("sasl_username", "a user name"), ("sasl_password", "a password")):
+        value = getattr(kafka, name)
+        if protocol.startswith("SASL") and value is None:
+            yield Problem(
+                (f"kafka.{name}", "kafka.security_protocol"),
+                f"expected {what}, since kafka.security_protocol is {protocol}",
+            )
+        elif not protocol.startswith("SASL") and value is not None:
+            yield Problem(
+                (f"kafka.{name}", "kafka.security_protocol"),
+                f"expected none, since kafka.security_protocol is {protocol}, without a login",
+            )
+    for name in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+        if not protocol.endswith("SSL") and getattr(kafka, name) is not None:
+            yield Problem(
+                (f"kafka.{name}", "kafka.security_protocol"),
+                f"expected none, since kafka.security_protocol is {protocol}, without TLS",
+            )
+        yield from _file(f"kafka.{name}", getattr(kafka, name))
+    yield from _certificate_and_key("kafka.ssl_certfile", kafka.ssl_certfile, "kafka.ssl_keyfile", kafka.ssl_keyfile)
+    yield from _topics(kafka, settings.gateway_id)
+
+
+def _topics(kafka: KafkaSettings, gateway_id: str) -> Iterator[Problem]:
+    longest = _LONGEST_TOPIC - len(kafka.downstream_topic_prefix)
+    if len(gateway_id) > longest:
+        yield Problem(
+            ("gateway.id", "kafka.downstream_topic_prefix"),
+            f"expected at most {longest} characters, so that the topic's name is no longer than {_LONGEST_TOPIC}, "
+            f"got {len(gateway_id)}",
+        )
+    keys_by_topic: dict[str, str] = {}
+    for key, topic in (
+        ("kafka.upstream_topic", kafka.upstream_topic),
+        ("kafka.low_priority_topic", kafka.low_priority_topic),
+        ("kafka.undelivered_topic", kafka.undelivered_topic),
+        ("kafka.downstream_topic_prefix", f"{kafka.downstream_topic_prefix}{gateway_id}"),
+    ):
+        other = keys_by_topic.setdefault(topic, key)
+        if other != key:
+            yield Problem((key, other), f"expected another topic than that of {other}, got {shown(topic)}")
+
+
+def _redis(settings: Settings) -> Iterator[Problem]:
+    if settings.redis is not None and settings.redis.url is None:
+        yield Problem(("redis.url",), f"expected {REDIS_URL.expectation}, since there is a section [redis]")
+
+
+def _etcd(settings: Settings) -> Iterator[Problem]:
+    etcd = settings.etcd
+    if etcd is None:
+        return
+    login = (("etcd.user", etcd.user, "a user name"), ("etcd.password", etcd.password, "a password"))
+    for (key, value, what), (other, others, _) in (login, login[::-1]):
+        if value is None and others is not None:
+            yield Problem((key, other), f"expected {what}, since {other} is set")
+    encrypted = any(endpoint.startswith("https:") for endpoint in etcd.endpoints)
+    for name in ("tls_ca", "tls_cert", "tls_key"):
+        if not encrypted and getattr(etcd, name) is not None:
+            yield Problem((f"etcd.{name}", "etcd.endpoints"), "expected none, since no endpoint is https://")
+        yield from _file(f"etcd.{name}", getattr(etcd, name))
+    yield from _certificate_and_key("etcd.tls_cert", etcd.tls_cert, "etcd.tls_key", etcd.tls_key)
+
+
+_RELATIONS: Final[tuple[Callable[[Settings], Iterator[Problem]], ...]] = (
+    _tls,
+    _admin,
+    _sizes,
+    _token_keys,
+    _kafka,
+    _redis,
+    _etcd,
+)

@@ -1,0 +1,127 @@
+"""Running a gateway as a process: sockets, signals, and a polite end."""
+
+import importlib.util
+import logging
+import os
+import resource
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import anyio
+import uvicorn
+from starlette.applications import Starlette
+
+from imgateway.adapters.starlette import gateway_routes
+from imgateway.adapters.uvicorn import BoundServer, server_config, serving
+from imgateway.core.gateway import Gateway
+from imgateway.core.settings import Settings, authority
+from imgateway.errors import GatewayError
+from imgateway_cli.admin import admin_app
+from imgateway_cli.wiring import compose
+
+ADMIN_MAX_FRAME_BYTES = 4096
+
+_log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings, *, notes: Sequence[str] = ()) -> None:
+    """Run the gateway until SIGTERM or SIGINT, then drain. Blocks.
+
+    Raises:
+        SettingsError: the settings name something that can't be used.
+        GatewayError: a port can't be bound.
+    """
+    for note in notes:
+        _log.warning(note)
+    composition = compose(settings)
+    app = Starlette(routes=gateway_routes(composition.gateway))
+    admin = admin_app(composition.observer, settings.server.admin_token)
+
+    async def main() -> None:
+        # Ports first: one that is taken is told before anything else begins. Until the gateway runs it answers 503.
+        async with listening_for_admin(admin, settings), listening(app, settings), composition.gateway:
+            await drain_on_signal(composition.gateway)
+
+    run(main)
+
+
+def run(main: Callable[[], Awaitable[None]]) -> None:
+    """Run an asynchronous main function on the fastest event loop there is. Blocks."""
+    _allow_many_sockets()
+    uvloop = importlib.util.find_spec("uvloop") is not None
+    anyio.run(main, backend="asyncio", backend_options={"use_uvloop": uvloop})
+
+
+@asynccontextmanager
+async def listening(app: Starlette, settings: Settings) -> AsyncIterator[BoundServer]:
+    """Serve clients within the block.
+
+    Raises:
+        GatewayError: the port can't be bound.
+    """
+    server = settings.server
+    async with _serving(
+        "server.port",
+        server_config(
+            app,
+            host=server.host,
+            port=server.port,
+            max_frame_bytes=server.max_frame_bytes,
+            tls_cert=server.tls_cert,
+            tls_key=server.tls_key,
+            plain_asgi=server.transport == "asgi",
+        ),
+    ) as bound:
+        _log.info(
+            "listening", extra={"url": f"{'wss' if server.tls_cert else 'ws'}://{authority(bound.host, bound.port)}/ws"}
+        )
+        yield bound
+
+
+@asynccontextmanager
+async def listening_for_admin(app: Starlette, settings: Settings) -> AsyncIterator[BoundServer]:
+    """Serve metrics within the block.
+
+    Raises:
+        GatewayError: the port can't be bound.
+    """
+    server = settings.server
+    config = server_config(app, host=server.admin_host, port=server.admin_port, max_frame_bytes=ADMIN_MAX_FRAME_BYTES)
+    async with _serving("server.admin_port", config) as bound:
+        _log.info("metrics", extra={"url": f"http://{authority(bound.host, bound.port)}/metrics"})
+        yield bound
+
+
+@asynccontextmanager
+async def _serving(key: str, config: uvicorn.Config) -> AsyncIterator[BoundServer]:
+    async with AsyncExitStack() as stack:
+        try:
+            bound = await stack.enter_async_context(serving(config))
+        except OSError as error:
+            why = error.strerror or error
+            raise GatewayError(f"{key}: {config.host}:{config.port} can't be bound: {why}") from error
+        yield bound
+
+
+async def drain_on_signal(gateway: Gateway) -> None:
+    """Return when the gateway has drained after the first SIGTERM or SIGINT; a second one ends the process at once."""
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with anyio.create_task_group() as tasks:
+            draining = False
+            async for _ in signals:
+                if draining:
+                    os._exit(1)
+                draining = True
+                tasks.start_soon(_drain, gateway, tasks.cancel_scope.cancel)
+
+
+async def _drain(gateway: Gateway, done: Callable[[], None]) -> None:
+    await gateway.drain()
+    done()
+
+
+def _allow_many_sockets() -> None:
+    """Raise the soft limit on open files to the hard one: each connection is a file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,279 @@
+"""What clients may not do before their request is complete."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from tests.e2e.echo_app import EchoHost, echo_server
+
+from imgateway.adapters.uvicorn import BoundServer, GatewayHttpProtocol, server_config, serving
+from imgateway.testing.raw_peer import TEXT, RawPeer, client_frame, upgrade_request
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE = 20
+HEAD = "GET /attached HTTP/1.1\r\nHost: localhost\r\n"
+
+
+class Hurried(GatewayHttpProtocol):
+    """Gives clients a fraction of a second."""
+
+    head_seconds = 0.3
+
+
+@asynccontextmanager
+async def connected(http: type[GatewayHttpProtocol] = GatewayHttpProtocol) -> AsyncIterator[tuple[EchoHost, RawPeer]]:
+    host = EchoHost()
+    async with echo_server(host, http=http) as bound, connection(bound) as peer:
+        yield host, peer
+
+
+@asynccontextmanager
+async def connection(bound: BoundServer) -> AsyncIterator[RawPeer]:
+    peer = await RawPeer.connect(bound.host, bound.port)
+    try:
+        with anyio.fail_after(PATIENCE):
+            yield peer
+    finally:
+        await peer.aclose()
+
+
+@asynccontextmanager
+async def serving_app(app: Callable[[Any, Any, Any], Awaitable[None]]) -> AsyncIterator[BoundServer]:
+    async def with_lifespan(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            for step in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{step}.complete"})
+        else:
+            await app(scope, receive, send)
+
+    async with serving(server_config(with_lifespan, host="127.0.0.1", port=0, max_frame_bytes=1000)) as bound:
+        yield bound
+
+
+async def answer(request: bytes) -> bytes:
+    async with connected() as (_, peer):
+        await peer.send(request)
+        return await peer.receive_rest()
+
+
+def upgrade(*, leave_out: str = "", add: Sequence[str] = ()) -> bytes:
+    lines = upgrade_request("/attached").decode().split("\r\n")[:-2]
+    lines = [line for line in lines if not leave_out or not line.lower().startswith(leave_out.lower())]
+    return "\r\n".join([*lines, *add, "", ""]).encode()
+
+
+# Time.
+
+
+@pytest.mark.parametrize("start", [b"", b"GET", HEAD.encode(), upgrade()[:-2], b"\r\n"])
+async def test_a_client_that_does_not_finish_its_request_is_cut_off(start: bytes) -> None:
+    async with connected(Hurried) as (_, peer):
+        await peer.send(start)
+        assert await peer.receive_rest() == b""
+
+
+async def test_a_trickle_does_not_help() -> None:
+    async with connected(Hurried) as (_, peer):
+
+        async def trickle() -> None:
+            for byte in upgrade(add=["X-Filler: " + "x" * 5000]):
+                await peer.send(bytes((byte,)))
+                await anyio.sleep(0.01)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(trickle)
+            assert await peer.receive_rest() == b""
+            tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("start", [b"GE", b"\r\n"])
+async def test_later_requests_have_the_same_deadline(start: bytes) -> None:
+    async with connected(Hurried) as (_, peer):
+        await peer.send(HEAD.encode() + b"\r\n")
+        assert (await peer.receive_head()).startswith(b"HTTP/1.1 404 ")
+        await peer.send(start)
+        assert await peer.receive_rest() == b"Not Found"
+
+
+async def test_nothing_else_is_limited_by_the_deadline() -> None:
+    """Neither a WebSocket, nor a slow body, nor a slow answer."""
+
+    async def slow(request: Request) -> PlainTextResponse:
+        body = await request.body()
+        await anyio.sleep(1.5 * Hurried.head_seconds)
+        return PlainTextResponse(body)
+
+    host = EchoHost()
+    app = Starlette(routes=[*host.app.routes, Route("/slow", slow, methods=["POST"])])
+    host.app = app
+    async with echo_server(host, http=Hurried) as bound, connection(bound) as socket, connection(bound) as request:
+        await socket.send(upgrade())
+        await socket.receive_head()
+        await request.send(b"POST /slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nfirst")
+        await anyio.sleep(1.5 * Hurried.head_seconds)
+        await request.send(b"-last")
+        assert (await request.receive_head()).startswith(b"HTTP/1.1 200 ")
+        await socket.send_text("still there")
+        assert (await socket.receive_frame()).payload == b"still there"
+
+
+# Size.
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /" + b"x" * 40_000,
+        HEAD.encode() + b"X-Filler: " + b"x" * 40_000,
+        HEAD.encode() + b"".join(b"X-%d: %s\r\n" % (n, b"x" * 1000) for n in range(40)),
+        HEAD.encode() + b"".join(b"X-%d: x\r\n" % n for n in range(101)),
+        upgrade(add=[f"X-{n}: {'x' * 1000}" for n in range(40)]),
+        upgrade(add=[f"X-{n}: x" for n in range(101)]),
+        upgrade(add=["X-Filler: " + "x" * 10_000]),
+    ],
+)
+async def test_a_head_that_is_too_large_is_refused(head: bytes) -> None:
+    assert (await answer(head)).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_client_that_goes_on_sending_reads_the_refusal() -> None:
+    async with connected() as (_, peer):
+        try:
+            await peer.send(HEAD.encode() + b"X-Filler: " + b"x" * 4_000_000)
+        finally:
+            assert (await peer.receive_rest()).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_after_a_refusal_the_socket_is_closed_within_the_deadline() -> None:
+    async with connected(Hurried) as (_, peer):
+        await peer.send(b"nonsense\r\n\r\n")
+        assert (await peer.receive_rest()).startswith(b"HTTP/1.1 400 ")
+        # Our side is open still; sending fails once the server has closed its own for good.
+        while True:
+            try:
+                await peer.send(b"more")
+                await anyio.sleep(0.02)
+            except anyio.BrokenResourceError:
+                break
+
+
+async def test_a_request_line_that_is_too_long_for_an_upgrade_is_refused() -> None:
+    request = upgrade().replace(b"/attached", b"/attached?" + b"x" * 10_000)
+    assert (await answer(request)).startswith(b"HTTP/1.1 414 ")
+
+
+async def test_a_head_within_the_limits_is_served() -> None:
+    async with connected() as (_, peer):
+        await peer.send(upgrade(add=[f"X-{n}: {'x' * 300}" for n in range(90)]))
+        assert (await peer.receive_head()).startswith(b"HTTP/1.1 101 ")
+
+
+# Upgrades.
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (upgrade().replace(b"GET", b"POST", 1), 405),
+        (upgrade().replace(b"HTTP/1.1", b"HTTP/1.0", 1), 400),
+        (upgrade(leave_out="Sec-WebSocket-Version", add=["Sec-WebSocket-Version: 8"]), 426),
+        (upgrade(leave_out="Sec-WebSocket-Version"), 400),
+        (upgrade(leave_out="Sec-WebSocket-Key"), 400),
+        (upgrade(leave_out="Sec-WebSocket-Key", add=["Sec-WebSocket-Key: dG9vIHNob3J0"]), 400),
+        (upgrade(add=["Content-Length: 5"]), 400),
+        (upgrade(add=["Transfer-Encoding: chunked"]), 400),
+        (upgrade(add=["Content-Length: 5", "Transfer-Encoding: chunked"]), 400),
+        (upgrade() + client_frame(TEXT, b"too early"), 400),
+        (upgrade(add=["X-Folded: a", " b"]), 400),
+        (upgrade().replace(b"/attached", b"/\xff"), 400),
+    ],
+)
+async def test_bad_upgrades_are_refused(request_: bytes, status: int) -> None:
+    response = await answer(request_)
+    assert response.startswith(b"HTTP/1.1 %d " % status)
+    assert b"101 Switching" not in response
+
+
+async def test_a_refused_version_names_the_right_one() -> None:
+    """RFC 6455 section 4.4."""
+    response = await answer(upgrade(leave_out="Sec-WebSocket-Version", add=["Sec-WebSocket-Version: 8"]))
+    assert b"\r\nsec-websocket-version: 13\r\n" in response
+
+
+async def test_a_connection_header_with_several_words_upgrades() -> None:
+    """Firefox sends `keep-alive, Upgrade`."""
+    async with connected() as (_, peer):
+        await peer.send(upgrade(leave_out="Connection", add=["Connection: keep-alive, Upgrade"]))
+        assert (await peer.receive_head()).startswith(b"HTTP/1.1 101 ")
+
+
+# Requests that are no HTTP.
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost : x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+    ],
+)
+async def test_broken_requests_are_refused(request_: bytes) -> None:
+    assert b"HTTP/1.1 400 " in await answer(request_)
+
+
+async def test_a_request_that_breaks_off_in_its_body_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """The application sees its client go; it does not answer a second time."""
+    seen: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while not seen or seen[-1] == "http.request":
+            seen.append((await receive())["type"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"late"})
+
+    async with serving_app(app) as bound, connection(bound) as peer:
+        await peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+        while not seen:
+            await anyio.sleep(0.01)
+        await peer.send(b"nonsense\r\n")
+        response = await peer.receive_rest()
+    assert response.startswith(b"HTTP/1.1 400 ")
+    assert b"late" not in response
+    assert seen == ["http.request", "http.disconnect"]
+    assert caplog.text == ""
+
+
+async def test_nonsense_behind_a_request_that_is_being_answered(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is put into the middle of an answer: the connection is cut off."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"8")]})
+        await send({"type": "http.response.body", "body": b"half", "more_body": True})
+        await receive()
+        await send({"type": "http.response.body", "body": b"half"})
+
+    async with serving_app(app) as bound, connection(bound) as peer:
+        await peer.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await peer.receive_head()
+        await peer.send(b"nonsense\r\n\r\n")
+        assert await peer.receive_rest() == b"half"
+    assert caplog.text == ""
+
+
+async def test_trailers_are_counted() -> None:
+    async with connected() as (_, peer):
+        await peer.send(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+        assert (await peer.receive_head()).startswith(b"HTTP/1.1 404 ")
+        await peer.send(b"".join(b"X-%d: x\r\n" % n for n in range(200)))
+        assert b"HTTP/1.1 431 " in await peer.receive_rest()
