@@ -70,7 +70,7 @@ async def listening(app: Starlette, settings: Settings) -> AsyncIterator[BoundSe
             max_frame_bytes=server.max_frame_bytes,
             tls_cert=server.tls_cert,
             tls_key=server.tls_key,
-            plain_asgi=server.transport == "asgi",
+            transport=server.transport,
         ),
     ) as bound:
         _log.info(
