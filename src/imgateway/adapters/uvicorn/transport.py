@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from imgateway.codes import RFC_ABNORMAL, Code
 from imgateway.model import CloseReason
 from imgateway.wire.frames import Frame
-from imgateway.wire.inbound import Arrival, FrameParser, PeerClosed, Violation, close_frame
+from imgateway.wire.inbound import Arrival, FrameParser, PeerClosed, Ping, Violation, close_frame
 
 if TYPE_CHECKING:
     from imgateway.ports import Transport, TransportListener
@@ -231,13 +231,15 @@ class SocketTransport(asyncio.Protocol):
                     return
                 if item is None or self._closing:
                     continue
-                if isinstance(item, str):
-                    listener.receive_text(item)
-                elif isinstance(item, bytes):
-                    listener.receive_binary(item)
-                else:
+                if isinstance(item, Ping):
                     pongs.append(bytes((_PONG, len(item.payload))) + item.payload)
                     listener.pinged()
+                    continue
+                self._answer(pongs)
+                if isinstance(item, str):
+                    listener.receive_text(item)
+                else:
+                    listener.receive_binary(item)
         finally:
             self._answer(pongs)
 
