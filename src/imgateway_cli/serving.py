@@ -1,5 +1,6 @@
 """Running a gateway as a process: sockets, signals, and a polite end."""
 
+import gc
 import importlib.util
 import logging
 import os
@@ -21,6 +22,7 @@ from imgateway_cli.admin import admin_app
 from imgateway_cli.wiring import compose
 
 ADMIN_MAX_FRAME_BYTES = 4096
+YOUNG_OBJECTS = 50_000
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ def serve(settings: Settings, *, notes: Sequence[str] = ()) -> None:
 def run(main: Callable[[], Awaitable[None]]) -> None:
     """Run an asynchronous main function on the fastest event loop there is. Blocks."""
     _allow_many_sockets()
+    _collect_seldom()
     uvloop = importlib.util.find_spec("uvloop") is not None
     anyio.run(main, backend="asyncio", backend_options={"use_uvloop": uvloop})
 
@@ -119,6 +122,15 @@ async def drain_on_signal(gateway: Gateway) -> None:
 async def _drain(gateway: Gateway, done: Callable[[], None]) -> None:
     await gateway.drain()
     done()
+
+
+def _collect_seldom() -> None:
+    """Leave what is loaded now out of garbage collection, and collect after so many more objects than usual.
+
+    Messages on their way are many and short-lived, and most go by counting references.
+    """
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS, 20, 50)
 
 
 def _allow_many_sockets() -> None:

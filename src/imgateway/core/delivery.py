@@ -46,6 +46,7 @@ class DeliveryPump:
     _committed: dict[int, int] = attrs.field(factory=dict)
     _committed_at: float = attrs.field(init=False)
     _room: anyio.Event = attrs.field(factory=anyio.Event)
+    _waits_for_room: bool = False
 
     def __attrs_post_init__(self) -> None:
         self._committed_at = self.clock.monotonic()
@@ -85,15 +86,18 @@ class DeliveryPump:
 
     def _settled(self, partition: int, entry: OpenRecord) -> None:
         self._watermark.settle(partition, entry)
-        self._room.set()
+        if self._waits_for_room:
+            self._room.set()
 
     async def _wait_for_room(self, partition: int) -> None:
+        self._waits_for_room = True
         while self._watermark.unsettled(partition) >= self.max_unsettled:
             self._room = anyio.Event()
             with anyio.move_on_after(STALL_SECONDS) as waiting:
                 await self._room.wait()
             if waiting.cancelled_caught:
                 self.on_stall(STALL_SECONDS)
+        self._waits_for_room = False
 
     async def commit_regularly(self) -> None:
         """Commit every `COMMIT_SECONDS` until cancelled; a failed attempt is made again, and said once."""

@@ -59,13 +59,14 @@ class Flusher:
 
     async def _flush_marked(self) -> list[Flushable]:
         unsettled = []
-        until = self.clock.monotonic() + SLICE_SECONDS
-        for _ in range(len(self._marked)):
-            connection = self._marked.popleft()
+        marked, monotonic = self._marked, self.clock.monotonic
+        until = monotonic() + SLICE_SECONDS
+        for _ in range(len(marked)):
+            connection = marked.popleft()
             connection.marked = False
             if not connection.flush():
                 unsettled.append(connection)
-            if self.clock.monotonic() >= until:
+            if monotonic() >= until:
                 await anyio.lowlevel.checkpoint()
-                until = self.clock.monotonic() + SLICE_SECONDS
+                until = monotonic() + SLICE_SECONDS
         return unsettled

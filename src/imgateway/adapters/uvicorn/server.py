@@ -46,7 +46,7 @@ def server_config(
         transport: what parses WebSocket frames, see `frame_parser`.
 
     Raises:
-        ModuleNotFoundError: picows is wanted and not installed.
+        SettingsError: picows is wanted and not installed.
     """
 
     class Protocol(GatewayWebSocketProtocol):

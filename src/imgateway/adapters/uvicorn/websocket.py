@@ -21,7 +21,7 @@ from imgateway.adapters.uvicorn.problems import Headers, head, problem_response,
 from imgateway.adapters.uvicorn.transport import SocketTransport
 from imgateway.adapters.uvicorn.websockets_parser import WebsocketsParser
 from imgateway.codes import RFC_INTERNAL_ERROR, RFC_NORMAL
-from imgateway.errors import LifecycleError
+from imgateway.errors import LifecycleError, SettingsError
 from imgateway.model import CloseReason
 from imgateway.wire.inbound import FrameParser
 
@@ -41,9 +41,12 @@ def frame_parser(transport: Literal["auto", "picows", "asgi"], /) -> Callable[[i
     """What parses frames: picows, or the websockets library; "auto" takes picows where it is installed.
 
     Raises:
-        ModuleNotFoundError: picows is wanted and not installed.
+        SettingsError: picows is wanted and not installed.
     """
-    if transport == "asgi" or (transport == "auto" and importlib.util.find_spec("picows") is None):
+    installed = importlib.util.find_spec("picows") is not None
+    if transport == "picows" and not installed:
+        raise SettingsError(["server.transport: picows is not installed; it comes with the extra imgateway[fast]"])
+    if transport == "asgi" or not installed:
         return WebsocketsParser
     from imgateway.adapters.uvicorn.picows_parser import PicowsParser
 
