@@ -158,6 +158,7 @@ async def test_the_bytes_that_wait_are_counted_and_none_is_left_in_the_end() -> 
             bench.deliver("ann")
         bench.deliver("ben")
         lost.connection.lost(1006)
+        slow.socket.leave()
         fine.socket.send(b"binary")
         await fine.ended()
         await quiet()

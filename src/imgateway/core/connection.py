@@ -55,6 +55,7 @@ class LiveConnection:
         "_outbox",
         "_pulse",
         "_session",
+        "_told_waiting",
         "_transport",
         "client_ip",
         "connected_at",
@@ -88,6 +89,7 @@ class LiveConnection:
         self._session = ClientSession(codec, limits.max_content_bytes, limits.max_malformed_frames)
         self._outbox = Outbox(limits.send_queue_bytes)
         self._backlog = 0
+        self._told_waiting = 0
         self._transport: Transport | None = None
         self._pulse = Pulse()
         self._control_budget = ControlBudget()
@@ -198,7 +200,7 @@ class LiveConnection:
         if self._session.state is _CLOSED:
             return SendOutcome.CLOSED
         # The transport's buffer grows by what is flushed only, and is looked at then.
-        buffered = self._buffered() if self._backlog else 0
+        buffered = self._look_at_buffer() if self._backlog else 0
         if not self._outbox.offer(frame, buffered, settlement):
             self.close(CloseReason.of(Code.SLOW_CONSUMER))
             return SendOutcome.OVERFLOW
@@ -228,6 +230,7 @@ class LiveConnection:
         """Write everything that waits; False where the kernel has not taken it all yet."""
         transport = self._transport
         if transport is None or self._session.state is _OPENING:
+            self._tell_of_waiting()
             return True
         outbox = self._outbox
         if outbox.pending_bytes:
@@ -237,26 +240,30 @@ class LiveConnection:
 
     def settle(self) -> None:
         """Report the records that the kernel has taken."""
-        done = self._outbox.handed_over(self._buffered())
+        done = self._outbox.handed_over(self._look_at_buffer())
         if done:
             self._host.observer.delivery("handed_over", len(done))
             user_id = self.identity.user_id
             for settlement in done:
                 settlement.handed_over(user_id)
 
-    def _buffered(self) -> int:
-        """What waits in the transport, which is told as well."""
+    def _look_at_buffer(self) -> int:
         transport = self._transport
-        buffered = 0 if transport is None else transport.buffered_bytes
-        if buffered != self._backlog:
-            self._host.observer.outbox_bytes(buffered - self._backlog)
-            self._backlog = buffered
+        self._backlog = buffered = 0 if transport is None else transport.buffered_bytes
+        if buffered or self._told_waiting:
+            self._tell_of_waiting()
         return buffered
+
+    def _tell_of_waiting(self) -> None:
+        waiting = self._backlog + self._outbox.pending_bytes
+        self._host.observer.outbox_bytes(waiting - self._told_waiting)
+        self._told_waiting = waiting
 
     def _abandon(self, reason: Undelivered) -> None:
         abandoned = self._outbox.abandon()
         if abandoned:
             self._host.observer.delivery("missed", len(abandoned))
+        self._tell_of_waiting()
         for settlement in abandoned:
             settlement.missed(self.identity.user_id, reason)
 
@@ -299,7 +306,7 @@ class LiveConnection:
             self._retire()
         self._abandon(Undelivered.NO_CONNECTION)
         self._transport = None
-        self._buffered()
+        self._look_at_buffer()
         self._host.gone(self, close_code)
 
     def _rejected(self, rejected: Rejected) -> None:
