@@ -3,7 +3,7 @@
 import codecs
 from typing import Final, NamedTuple, Protocol
 
-from imgateway.codes import RFC_INVALID_PAYLOAD, RFC_NO_STATUS, RFC_PROTOCOL_ERROR, RFC_TOO_BIG
+from imgateway.codes import RFC_INVALID_PAYLOAD, RFC_NO_STATUS, RFC_PROTOCOL_ERROR, RFC_TOO_BIG, may_be_sent
 
 CONTINUATION: Final = 0x0
 TEXT: Final = 0x1
@@ -14,8 +14,6 @@ MAX_FRAGMENTS: Final = 1024
 """Most frames of one message. Without it a message of one-byte fragments costs far more memory than its size."""
 
 _FIRST_CONTROL_OPCODE: Final = 0x8
-_LEGAL_CLOSE_CODES: Final = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
-_FREE_CLOSE_CODES: Final = range(3000, 5000)
 
 _utf8_decoder: Final = codecs.getincrementaldecoder("utf-8")
 
@@ -137,7 +135,7 @@ def _control(opcode: int, payload: bytes) -> Arrival:
     if not payload:
         return PeerClosed(RFC_NO_STATUS)
     code = int.from_bytes(payload[:2], "big")
-    if len(payload) == 1 or (code not in _LEGAL_CLOSE_CODES and code not in _FREE_CLOSE_CODES):
+    if len(payload) == 1 or not may_be_sent(code):
         return Violation(RFC_PROTOCOL_ERROR, "a close frame with a code that may not be sent")
     text = _decoded(payload[2:])
     return PeerClosed(code) if isinstance(text, str) else text

@@ -20,7 +20,7 @@ from imgateway.adapters.uvicorn.logs import QUIET
 from imgateway.adapters.uvicorn.problems import Headers, head, problem_response, response
 from imgateway.adapters.uvicorn.transport import SocketTransport
 from imgateway.adapters.uvicorn.websockets_parser import WebsocketsParser
-from imgateway.codes import RFC_INTERNAL_ERROR, RFC_NORMAL
+from imgateway.codes import RFC_ABNORMAL, RFC_INTERNAL_ERROR, RFC_NORMAL
 from imgateway.errors import LifecycleError, SettingsError
 from imgateway.model import CloseReason
 from imgateway.wire.inbound import FrameParser
@@ -165,7 +165,7 @@ class GatewayWebSocketProtocol(asyncio.Protocol):
             return {"type": "websocket.connect"}
         if self._channel is not None:
             return await self._channel.receive()
-        return {"type": "websocket.disconnect", "code": 1006, "reason": ""}
+        return {"type": "websocket.disconnect", "code": RFC_ABNORMAL, "reason": ""}
 
     async def send(self, message: Any) -> None:
         """What the application says.
