@@ -1,6 +1,5 @@
 """Running a gateway as a process: sockets, signals, and a polite end."""
 
-import gc
 import importlib.util
 import logging
 import os
@@ -19,10 +18,10 @@ from imgateway.core.gateway import Gateway
 from imgateway.core.settings import Settings, authority
 from imgateway.errors import GatewayError
 from imgateway_cli.admin import admin_app
+from imgateway_cli.garbage import collect_seldom, leave_out_settled
 from imgateway_cli.wiring import compose
 
 ADMIN_MAX_FRAME_BYTES = 4096
-YOUNG_OBJECTS = 50_000
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +50,7 @@ def serve(settings: Settings, *, notes: Sequence[str] = ()) -> None:
 def run(main: Callable[[], Awaitable[None]]) -> None:
     """Run an asynchronous main function on the fastest event loop there is. Blocks."""
     _allow_many_sockets()
-    _collect_seldom()
+    collect_seldom()
     uvloop = importlib.util.find_spec("uvloop") is not None
     anyio.run(main, backend="asyncio", backend_options={"use_uvloop": uvloop})
 
@@ -111,6 +110,7 @@ async def drain_on_signal(gateway: Gateway) -> None:
     """Return when the gateway has drained after the first SIGTERM or SIGINT; a second one ends the process at once."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(leave_out_settled, lambda: len(gateway.connections))
             draining = False
             async for _ in signals:
                 if draining:
@@ -122,15 +122,6 @@ async def drain_on_signal(gateway: Gateway) -> None:
 async def _drain(gateway: Gateway, done: Callable[[], None]) -> None:
     await gateway.drain()
     done()
-
-
-def _collect_seldom() -> None:
-    """Leave what is loaded now out of garbage collection, and collect after so many more objects than usual.
-
-    Messages on their way are many and short-lived, and most go by counting references.
-    """
-    gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS, 20, 50)
 
 
 def _allow_many_sockets() -> None:

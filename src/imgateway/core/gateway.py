@@ -249,6 +249,7 @@ class _Life:
     def _begin(self) -> None:
         if not self._draining:
             self.hub.admission.closed = None
+            self.hub.admission.turnstile.begin_anew()
             self.begun.set()
             _log.info("ready", extra={"gateway_id": self.settings.gateway_id})
 

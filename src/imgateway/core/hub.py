@@ -67,6 +67,7 @@ class ConnectionHub:
             tasks.start_soon(self._flusher.run)
             tasks.start_soon(self.presence.run)
             tasks.start_soon(self._check_tokens)
+            tasks.start_soon(self.admission.turnstile.run)
             while True:
                 await anyio.sleep(TICK_SECONDS)
                 self.tick()
