@@ -1,0 +1,155 @@
+"""What was measured, for programs and for people."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any, Final
+
+from imgateway_cli.bench.fleet import Outcome
+from imgateway_cli.bench.histogram import Histogram
+from imgateway_cli.bench.plan import Down, Hold, Plan, Up
+from imgateway_cli.bench.tally import Span
+
+BUSY_PERCENT: Final = 90
+PERCENTILES: Final = {"p50": 50, "p90": 90, "p99": 99}
+
+Report = dict[str, Any]
+
+
+def report_of(plan: Plan, outcome: Outcome, /) -> Report:
+    """The object that `--json` prints; `docs/reference/cli.md` explains it."""
+    tally = outcome.tally
+    opening, up, down = tally.opening, tally.upward, tally.downward
+    report: Report = {
+        "command": {Hold: "connect", Up: "up", Down: "down"}[type(plan.load)],
+        "connections": plan.connections,
+        "processes": plan.processes,
+        "interrupted": outcome.interrupted,
+        "connect": {
+            "opened": opening.opened,
+            "failed": _reasons(opening.failed),
+            **_speed(opening.opened, opening.span),
+            "latency_ms": _latency(opening.latency),
+        },
+        "lost": _reasons(tally.lost),
+        "pings_answered": tally.pings,
+    }
+    if isinstance(plan.load, Hold):
+        report["hold_seconds"] = plan.load.seconds
+    elif isinstance(plan.load, Up):
+        report["up"] = {
+            "sent": up.sent,
+            "accepted": up.accepted,
+            "duplicates": up.duplicates,
+            "errors": _reasons(up.errors),
+            "unanswered": up.unanswered,
+            **_speed(up.accepted, up.span),
+            "latency_ms": _latency(up.latency),
+        }
+    else:
+        report["down"] = {
+            "gateways": _reasons(down.gateways),
+            "written": down.written,
+            "write_errors": _reasons(down.write_errors),
+            "expected": down.expected,
+            "received": down.received,
+            "lost": down.lost,
+            "duplicates": down.duplicates,
+            "out_of_order": down.out_of_order,
+            **_speed(down.received, down.span),
+            "latency_ms": _latency(down.latency),
+        }
+    report["cpu_percent"] = [round(percent, 1) for percent in tally.cpu_percent]
+    report["generator_is_the_limit"] = any(percent > BUSY_PERCENT for percent in tally.cpu_percent)
+    return report
+
+
+def went_well(report: Report, /) -> bool:
+    """Whether something succeeded, and nothing failed or was lost."""
+    up, down = report.get("up"), report.get("down")
+    return (
+        report["connect"]["opened"] > 0
+        and not report["connect"]["failed"]
+        and not report["lost"]
+        and (up is None or (up["accepted"] > 0 and not up["errors"] and not up["unanswered"]))
+        and (down is None or (down["received"] > 0 and not down["write_errors"] and not down["lost"]))
+    )
+
+
+def lines_of(report: Report, /) -> Iterator[str]:
+    """The report as a table of at most 80 columns."""
+    connect, up, down = report["connect"], report.get("up"), report.get("down")
+    if report["interrupted"]:
+        yield "ended early: this is what was measured so far"
+        yield ""
+    yield _row("connected", f"{connect['opened']:,} of {report['connections']:,}", _rate(connect))
+    yield from _latency_row("handshake", connect)
+    yield from _reason_rows("failed", connect["failed"])
+    if "hold_seconds" in report:
+        yield _row("held", f"{report['hold_seconds']:g} s", f"{report['pings_answered']:,} pings answered")
+    yield from _reason_rows("lost", report["lost"])
+    if up is not None:
+        yield ""
+        yield _row("accepted", f"{up['accepted']:,} of {up['sent']:,} sent", _rate(up))
+        yield from _latency_row("latency", up)
+        yield from _reason_rows("errors", up["errors"])
+        yield from _count_row("unanswered", up["unanswered"])
+        yield from _count_row("duplicates", up["duplicates"])
+    if down is not None:
+        yield ""
+        yield _row("received", f"{down['received']:,} of {down['expected']:,}", _rate(down))
+        yield from _latency_row("latency", down)
+        yield _row("written", f"{down['written']:,} records to {len(down['gateways'])} gateways")
+        yield from _reason_rows("not written", down["write_errors"])
+        yield _row("deliveries", *(f"{down[name]:,} {name.replace('_', ' ')}" for name in _DELIVERIES))
+    yield ""
+    yield _row("generator", ", ".join(f"{percent:.0f} %" for percent in report["cpu_percent"]) + " of a core used")
+    if report["generator_is_the_limit"]:
+        yield _row("", "The generator is the limit: the gateway may do more than this.")
+        yield _row("", "Use more --processes, on cores that the gateway does not need.")
+
+
+_DELIVERIES: Final = ("lost", "duplicates", "out_of_order")
+
+
+def _row(name: str, *cells: str) -> str:
+    return f"{name:<12}{'   '.join(cell for cell in cells if cell)}".rstrip()
+
+
+def _rate(part: Report) -> str:
+    return f"in {part['seconds']:.1f} s   {part['per_second']:,.0f}/s" if part["seconds"] else ""
+
+
+def _latency_row(name: str, part: Report) -> Iterator[str]:
+    latency = part["latency_ms"]
+    if latency["count"]:
+        yield _row(name, *(f"{key} {_short(latency[key])}" for key in (*PERCENTILES, "max")), "ms")
+
+
+def _short(milliseconds: float) -> str:
+    return f"{milliseconds:.2f}" if milliseconds < 10 else f"{milliseconds:,.0f}"
+
+
+def _reason_rows(name: str, reasons: dict[str, int]) -> Iterator[str]:
+    for reason, count in reasons.items():
+        yield _row(name, f"{count:,}  {reason}")
+        name = ""
+
+
+def _count_row(name: str, count: int) -> Iterator[str]:
+    if count:
+        yield _row(name, f"{count:,}")
+
+
+def _reasons(counter: Counter[str]) -> dict[str, int]:
+    return dict(counter.most_common())
+
+
+def _speed(count: int, span: Span) -> Report:
+    seconds = span.seconds
+    return {"seconds": round(seconds, 3), "per_second": round(count / seconds, 1) if seconds else 0.0}
+
+
+def _latency(histogram: Histogram) -> dict[str, float]:
+    found: dict[str, float] = {"count": histogram.count, "min": histogram.least / 1e6}
+    found |= {name: round(histogram.percentile(percent) / 1e6, 4) for name, percent in PERCENTILES.items()}
+    return found | {"max": histogram.most / 1e6}

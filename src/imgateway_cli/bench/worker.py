@@ -1,0 +1,96 @@
+"""A process of the load."""
+
+import asyncio
+import gc
+import importlib.util
+import resource
+import signal
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+
+from imgateway.errors import GatewayError
+from imgateway_cli import logs
+from imgateway_cli.bench.link import Failed, Link
+from imgateway_cli.bench.opening import Crowd
+from imgateway_cli.bench.plan import Down, Hold, Plan, Share, Up
+from imgateway_cli.bench.tally import Tally
+from imgateway_cli.bench.upward import Sending
+
+
+def work(plan: Plan, share: Share, pipe: Connection) -> None:
+    """Do this process's share of the plan; what was measured, or why it failed, goes through the pipe. Blocks."""
+    # Ctrl-C is for the whole terminal; the process that started this one says when to end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logs.mute()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    outcome: Tally | Failed
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            outcome = runner.run(_work(plan, share, pipe))
+    except GatewayError as error:
+        outcome = Failed(str(error))
+    pipe.send(outcome)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if importlib.util.find_spec("uvloop") is None:
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+async def _work(plan: Plan, share: Share, pipe: Connection) -> Tally:
+    crowd, link = Crowd(plan, share), Link(pipe)
+    tally = Tally(opening=crowd.opening, lost=crowd.lost)
+    gc.freeze()
+    try:
+        if isinstance(plan.load, Down):
+            # Imported here: the other loads need no Kafka.
+            from imgateway_cli.bench.downward import producing
+
+            async with producing(plan.load) as producer:
+                await _load(plan, share, crowd, link, tally, producer)
+        else:
+            await _load(plan, share, crowd, link, tally, None)
+        await crowd.close()
+    finally:
+        await link.aclose()
+    return tally
+
+
+async def _load(plan: Plan, share: Share, crowd: Crowd, link: Link, tally: Tally, producer: object) -> None:
+    load = plan.load
+    begin, cpu = await link.meet(), _Cpu()
+    await crowd.open(begin, link)
+    if isinstance(load, Hold):
+        tally.cpu_percent = (cpu.percent(),)
+        link.watch(lambda: (len(crowd.members) - crowd.lost.total(), crowd.lost.total()))
+        begin = await link.meet()
+        await link.sleep_until(begin + int(load.seconds * 1e9))
+    elif isinstance(load, Up):
+        sending = Sending(load, plan, share, crowd, link)
+        begin, cpu = await link.meet(), _Cpu()
+        await sending.run(begin)
+        tally.upward, tally.cpu_percent = sending.tally, (cpu.percent(),)
+    else:
+        from imgateway_cli.bench.downward import Writing
+
+        writing = Writing(load, plan, share, crowd, link, producer)
+        await writing.prepare()
+        begin, cpu = await link.meet(), _Cpu()
+        await writing.run(begin)
+        tally.downward, tally.cpu_percent = writing.tally, (cpu.percent(),)
+    tally.pings = crowd.pings
+
+
+class _Cpu:
+    """What this process has used of a core since."""
+
+    def __init__(self) -> None:
+        self._used, self._since = time.process_time(), time.monotonic()
+
+    def percent(self) -> float:
+        return 100 * (time.process_time() - self._used) / max(time.monotonic() - self._since, 1e-3)
