@@ -14,11 +14,12 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import DefaultPartitioner
 
 from imgateway.adapters.kafka import KafkaAccess
+from imgateway.adapters.kafka.topics import look_up
 from imgateway.errors import ServiceUnavailableError
 from imgateway_cli.bench.client import Client
 from imgateway_cli.bench.link import Link
 from imgateway_cli.bench.opening import Crowd, Member
-from imgateway_cli.bench.plan import Down, Plan, Share
+from imgateway_cli.bench.plan import STOPPED_SECONDS, Down, Plan, Share
 from imgateway_cli.bench.tally import Downward, count_reason
 
 BATCH_RECORDS: Final = 200
@@ -95,7 +96,7 @@ class Receiver:
         self.received += 1
         tally.received += 1
         tally.span.see(now)
-        tally.latency.add(now - int(data.content[: data.content.index(" ")]))
+        tally.latency.add(now - int(data.content.partition(" ")[0]))
 
 
 @asynccontextmanager
@@ -151,11 +152,10 @@ class Writing:
         for gateway_id, members in by_gateway.items():
             self.tally.gateways[gateway_id] = len(members)
             topic = self._down.topic_prefix + gateway_id
-            try:
-                partitions = sorted(await self._producer.partitions_for(topic))
-            except KafkaError as error:
-                text = f"no topic {topic} on this Kafka ({type(error).__name__}): is --topic-prefix right?"
-                raise ServiceUnavailableError(text) from error
+            # The gateway has made it before it let the first client in.
+            if topic not in (known := await look_up(self._producer.client, [topic])):
+                raise ServiceUnavailableError(f"no topic {topic}: is this the gateway's Kafka, and the prefix right?")
+            partitions = list(range(known[topic].partitions))
             for start in range(0, len(members), self._down.fan_out):
                 some = members[start : start + self._down.fan_out]
                 name = f"{self._down.name}-c{some[0].client.number}"
@@ -208,6 +208,8 @@ class Writing:
                 batch, held = self._producer.create_batch(), Counter[Conversation]()
                 while waiting and self._append(batch, waiting[0]):
                     held[waiting.popleft()] += 1
+                if not held:
+                    raise ServiceUnavailableError(f"a record exceeds {MAX_BATCH_BYTES:,} bytes: less --size, --fan-out")
                 batch.close()
                 sent = await self._producer.send_batch(batch, topic, partition=partition)
                 self._unacknowledged.append((sent, held))
@@ -241,10 +243,12 @@ class Writing:
     async def _arrivals(self) -> None:
         """Wait until all has come, or nothing has for as long as is waited for answers."""
         wanted = sum(conversation.acknowledged * len(conversation.receivers) for conversation in self._conversations)
-        before, since = self.tally.received, time.monotonic()
-        while self.tally.received < wanted and not self._link.stopped and time.monotonic() - since < self._timeout:
+        before, since, patience = self.tally.received, time.monotonic(), self._timeout
+        while self.tally.received < wanted and time.monotonic() - since < patience:
             await asyncio.sleep(_POLL_SECONDS)
-            if self.tally.received != before:
+            if self._link.stopped:
+                patience = min(patience, STOPPED_SECONDS)
+            elif self.tally.received != before:
                 before, since = self.tally.received, time.monotonic()
 
 

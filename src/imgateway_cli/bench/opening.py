@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import socket
 import ssl
 import time
 from collections import Counter
@@ -16,9 +17,13 @@ from imgateway_cli.bench.client import Client, Ended, upgrade_request
 from imgateway_cli.bench.link import Link
 from imgateway_cli.bench.plan import AT_A_TIME, AT_A_TIME_PACED, Plan, Share
 from imgateway_cli.bench.tally import Opening, count_reason
+from imgateway_cli.bench.target import Target
 
 CLOSE_SECONDS: Final = 5.0
 CLOSE_BATCH: Final = 200
+
+# Linux's IP_BIND_ADDRESS_NO_PORT, which Python has no name for: the port is chosen by `connect`, where it is quick.
+_BIND_ADDRESS_NO_PORT: Final = 24
 
 _REASONS: Final = {
     errno.ECONNREFUSED: "connection refused",
@@ -122,11 +127,9 @@ class Crowd:
             async with asyncio.timeout(self._plan.timeout):
                 await loop.create_connection(
                     lambda: client,
-                    target.address,
-                    target.port,
+                    sock=await _connected(target, target.source(number, self._plan.connections)),
                     ssl=self._tls,
                     server_hostname=target.host if self._tls is not None else None,
-                    local_addr=target.source(number, self._plan.connections),
                 )
                 greeting = await client.greeted
         except TimeoutError:
@@ -148,6 +151,20 @@ class Crowd:
         self.members.append(outcome)
         self.opening.opened += 1
         self.opening.latency.add(now - start)
+
+
+async def _connected(target: Target, source: str | None) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in target.address else socket.AF_INET)
+    try:
+        sock.setblocking(False)
+        if source is not None:
+            sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((source, 0))
+        await asyncio.get_running_loop().sock_connect(sock, (target.address, target.port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def reason_of(error: OSError, /) -> str:

@@ -13,6 +13,8 @@ AT_A_TIME: Final = 64
 """So many handshakes are on their way at once, over all processes, where no rate is asked for."""
 AT_A_TIME_PACED: Final = 2048
 """The same with a rate: what comes due beyond it waits, and its latency counts from when it was due."""
+STOPPED_SECONDS: Final = 1.0
+"""How long what is on its way is waited for when the user wants to end."""
 
 
 class Tokens(Protocol):

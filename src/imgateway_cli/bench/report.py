@@ -34,7 +34,7 @@ def report_of(plan: Plan, outcome: Outcome, /) -> Report:
         "pings_answered": tally.pings,
     }
     if isinstance(plan.load, Hold):
-        report["hold_seconds"] = plan.load.seconds
+        report["held_seconds"] = round(tally.held.seconds, 3)
     elif isinstance(plan.load, Up):
         report["up"] = {
             "sent": up.sent,
@@ -79,27 +79,27 @@ def lines_of(report: Report, /) -> Iterator[str]:
     """The report as a table of at most 80 columns."""
     connect, up, down = report["connect"], report.get("up"), report.get("down")
     if report["interrupted"]:
-        yield "ended early: this is what was measured so far"
+        yield "Ended early; this is what was measured so far."
         yield ""
-    yield _row("connected", f"{connect['opened']:,} of {report['connections']:,}", _rate(connect))
+    yield _row("connected", f"{connect['opened']:,} of {report['connections']:,}", *_speed_cells(connect))
     yield from _latency_row("handshake", connect)
     yield from _reason_rows("failed", connect["failed"])
-    if "hold_seconds" in report:
-        yield _row("held", f"{report['hold_seconds']:g} s", f"{report['pings_answered']:,} pings answered")
+    if report.get("held_seconds"):
+        yield _row("held", f"{report['held_seconds']:.1f} s", f"{report['pings_answered']:,} pings answered")
     yield from _reason_rows("lost", report["lost"])
     if up is not None:
         yield ""
-        yield _row("accepted", f"{up['accepted']:,} of {up['sent']:,} sent", _rate(up))
+        yield _row("accepted", f"{up['accepted']:,} of {up['sent']:,}", *_speed_cells(up))
         yield from _latency_row("latency", up)
         yield from _reason_rows("errors", up["errors"])
         yield from _count_row("unanswered", up["unanswered"])
         yield from _count_row("duplicates", up["duplicates"])
     if down is not None:
         yield ""
-        yield _row("received", f"{down['received']:,} of {down['expected']:,}", _rate(down))
-        yield from _latency_row("latency", down)
-        yield _row("written", f"{down['written']:,} records to {len(down['gateways'])} gateways")
+        yield _row("written", f"{down['written']:,} records", f"to {len(down['gateways'])} gateway(s)")
         yield from _reason_rows("not written", down["write_errors"])
+        yield _row("received", f"{down['received']:,} of {down['expected']:,}", *_speed_cells(down))
+        yield from _latency_row("latency", down)
         yield _row("deliveries", *(f"{down[name]:,} {name.replace('_', ' ')}" for name in _DELIVERIES))
     yield ""
     yield _row("generator", ", ".join(f"{percent:.0f} %" for percent in report["cpu_percent"]) + " of a core used")
@@ -112,21 +112,22 @@ _DELIVERIES: Final = ("lost", "duplicates", "out_of_order")
 
 
 def _row(name: str, *cells: str) -> str:
-    return f"{name:<12}{'   '.join(cell for cell in cells if cell)}".rstrip()
+    return f"{name:<12}  {'  '.join(f'{cell:<14}' for cell in cells)}".rstrip()
 
 
-def _rate(part: Report) -> str:
-    return f"in {part['seconds']:.1f} s   {part['per_second']:,.0f}/s" if part["seconds"] else ""
+def _speed_cells(part: Report) -> tuple[str, ...]:
+    return (f"in {part['seconds']:,.1f} s", f"{part['per_second']:,.0f}/s") if part["seconds"] else ()
 
 
 def _latency_row(name: str, part: Report) -> Iterator[str]:
     latency = part["latency_ms"]
     if latency["count"]:
-        yield _row(name, *(f"{key} {_short(latency[key])}" for key in (*PERCENTILES, "max")), "ms")
+        yield _row(name, *(f"{key} {_short(latency[key])} ms" for key in (*PERCENTILES, "max")))
 
 
 def _short(milliseconds: float) -> str:
-    return f"{milliseconds:.2f}" if milliseconds < 10 else f"{milliseconds:,.0f}"
+    digits = 2 if milliseconds < 10 else 1 if milliseconds < 100 else 0
+    return f"{milliseconds:,.{digits}f}"
 
 
 def _reason_rows(name: str, reasons: dict[str, int]) -> Iterator[str]:
@@ -150,6 +151,6 @@ def _speed(count: int, span: Span) -> Report:
 
 
 def _latency(histogram: Histogram) -> dict[str, float]:
-    found: dict[str, float] = {"count": histogram.count, "min": histogram.least / 1e6}
-    found |= {name: round(histogram.percentile(percent) / 1e6, 4) for name, percent in PERCENTILES.items()}
-    return found | {"max": histogram.most / 1e6}
+    values = {name: histogram.percentile(percent) for name, percent in PERCENTILES.items()}
+    values = {"min": histogram.least, **values, "max": histogram.most}
+    return {"count": histogram.count, **{name: round(value / 1e6, 4) for name, value in values.items()}}

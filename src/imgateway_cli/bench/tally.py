@@ -122,12 +122,14 @@ class Tally(Sum):
 
     Attributes:
         lost: connections that ended after `welcome` and before we closed them, by reason.
+        held: the time in which connections were only kept open.
         pings: pings of the gateway answered.
         cpu_percent: of one core, for each process, while it measured.
     """
 
     opening: Opening = attrs.field(factory=Opening)
     lost: Counter[str] = attrs.field(factory=Counter)
+    held: Span = attrs.field(factory=Span)
     pings: int = 0
     upward: Upward = attrs.field(factory=Upward)
     downward: Downward = attrs.field(factory=Downward)

@@ -51,7 +51,7 @@ class Target:
             context.verify_mode = ssl.CERT_NONE
         return context
 
-    def source(self, number: int, connections: int, /) -> tuple[str, int] | None:
+    def source(self, number: int, connections: int, /) -> str | None:
         """The address that connection `number` of `connections` comes from; None for the system's choice.
 
         More than an address has ports for come from several, which only this machine's own network has at hand.
@@ -59,7 +59,7 @@ class Target:
         local = ip_address(self.address)
         if connections <= CONNECTIONS_PER_SOURCE or local.version != 4 or not local.is_loopback:
             return None
-        return f"127.0.{1 + number // CONNECTIONS_PER_SOURCE}.1", 0
+        return f"127.0.{1 + number // CONNECTIONS_PER_SOURCE}.1"
 
 
 def find_target(url: str, /, *, verified: bool) -> Target:

@@ -10,15 +10,14 @@ import msgspec
 from imgateway_cli.bench.client import Client
 from imgateway_cli.bench.link import Link
 from imgateway_cli.bench.opening import Crowd
-from imgateway_cli.bench.plan import Plan, Share, Up
+from imgateway_cli.bench.plan import STOPPED_SECONDS, Plan, Share, Up
 from imgateway_cli.bench.tally import Upward, count_reason
 
 BURST: Final = 64
 """So many messages are sent before what has arrived is read."""
-STOPPED_SECONDS: Final = 1.0
-"""How long answers are waited for when the user wants to end."""
 
 _POLL_SECONDS: Final = 0.01
+_POLL_NS: Final = 10_000_000
 
 
 class _Data(msgspec.Struct):
@@ -81,15 +80,16 @@ class Sending:
     async def _closed_loop(self, end: int | None) -> None:
         for number, sender in enumerate(self._senders):
             for _ in range(self._up.window):
-                if self.take():
+                if not sender.client.ended and self.take():
                     sender.send(time.monotonic_ns())
             if number % BURST == 0:
                 await asyncio.sleep(0)
         while self.alive and self._left != 0 and not self._link.stopped:
             now = time.monotonic_ns()
-            if end is not None and now >= end:
+            # Bounded in number only: no more than the patience for one answer without any.
+            if now >= (self.tally.span.last + int(self._timeout * 1e9) if end is None else end):
                 return
-            await self._link.sleep_until(min(now + int(_POLL_SECONDS * 1e9), end or now + int(_POLL_SECONDS * 1e9)))
+            await self._link.sleep_until(min(now + _POLL_NS, end or now + _POLL_NS))
 
     async def _open_loop(self, rate: float, begin: int, end: int | None) -> None:
         turn = 0
@@ -98,7 +98,7 @@ class Sending:
             if (end is not None and due >= end) or not self.take():
                 return
             await self._link.sleep_until(due)
-            sender.send(due)
+            sender.send(min(due, time.monotonic_ns()))
             turn += 1
             if turn % BURST == 0:
                 await asyncio.sleep(0)
@@ -120,7 +120,7 @@ class Sending:
                 until = min(until, time.monotonic() + STOPPED_SECONDS)
                 await asyncio.sleep(_POLL_SECONDS)
             else:
-                await self._link.sleep_until(time.monotonic_ns() + int(_POLL_SECONDS * 1e9))
+                await self._link.sleep_until(time.monotonic_ns() + _POLL_NS)
 
 
 class _Sender:

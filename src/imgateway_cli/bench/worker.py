@@ -67,9 +67,11 @@ async def _load(plan: Plan, share: Share, crowd: Crowd, link: Link, tally: Tally
     await crowd.open(begin, link)
     if isinstance(load, Hold):
         tally.cpu_percent = (cpu.percent(),)
-        link.watch(lambda: (len(crowd.members) - crowd.lost.total(), crowd.lost.total()))
         begin = await link.meet()
+        link.watch(lambda: (len(crowd.members) - crowd.lost.total(), crowd.lost.total()))
+        tally.held.see(begin)
         await link.sleep_until(begin + int(load.seconds * 1e9))
+        tally.held.see(time.monotonic_ns())
     elif isinstance(load, Up):
         sending = Sending(load, plan, share, crowd, link)
         begin, cpu = await link.meet(), _Cpu()
