@@ -12,6 +12,8 @@ import attrs
 REPORT_SECONDS: Final = 0.2
 SLICE_SECONDS: Final = 0.1
 """How soon a sleeper notices that the run is to end."""
+NAP_SECONDS: Final = 0.001
+"""The shortest sleep: event loops count in milliseconds, and less would be spinning."""
 
 
 @attrs.frozen
@@ -81,9 +83,9 @@ class Link:
         self._count = count
 
     async def sleep_until(self, due: int, /) -> None:
-        """Return at `due` (ns of the monotonic clock), or when stopped; at once where it is past."""
+        """Return at `due` (ns of the monotonic clock) or some 1 ms later, or when stopped; at once where it is past."""
         while not self.stopped and (left := due - time.monotonic_ns()) > 0:  # noqa: ASYNC110  # it is the time that is waited for
-            await asyncio.sleep(min(left / 1e9, SLICE_SECONDS))
+            await asyncio.sleep(max(NAP_SECONDS, min(left / 1e9, SLICE_SECONDS)))
 
     async def wait(self, task: "asyncio.Task[object]", /) -> None:
         """Wait for `task`; when stopped, cancel it. Raises what it raised."""

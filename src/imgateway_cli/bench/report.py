@@ -10,6 +10,10 @@ from imgateway_cli.bench.plan import Down, Hold, Plan, Up
 from imgateway_cli.bench.tally import Span
 
 BUSY_PERCENT: Final = 90
+"""A process that uses more of a core, or would if it had one, can't be trusted to do more."""
+WAITED_PERCENT: Final = 10
+"""A process that waits longer for a core spoils latencies."""
+MOST_SHOWN: Final = 6
 PERCENTILES: Final = {"p50": 50, "p90": 90, "p99": 99}
 
 Report = dict[str, Any]
@@ -59,7 +63,9 @@ def report_of(plan: Plan, outcome: Outcome, /) -> Report:
             "latency_ms": _latency(down.latency),
         }
     report["cpu_percent"] = [round(percent, 1) for percent in tally.cpu_percent]
-    report["generator_is_the_limit"] = any(percent > BUSY_PERCENT for percent in tally.cpu_percent)
+    report["waited_percent"] = [round(percent, 1) for percent in tally.waited_percent]
+    busy = zip(tally.cpu_percent, tally.waited_percent, strict=True)
+    report["generator_is_the_limit"] = any(used + waited > BUSY_PERCENT for used, waited in busy)
     return report
 
 
@@ -102,13 +108,22 @@ def lines_of(report: Report, /) -> Iterator[str]:
         yield from _latency_row("latency", down)
         yield _row("deliveries", *(f"{down[name]:,} {name.replace('_', ' ')}" for name in _DELIVERIES))
     yield ""
-    yield _row("generator", ", ".join(f"{percent:.0f} %" for percent in report["cpu_percent"]) + " of a core used")
+    yield _row("generator", f"{_percents(report['cpu_percent'])} of a core used by each process")
+    if max(report["waited_percent"], default=0) > WAITED_PERCENT:
+        yield _row("", f"{_percents(report['waited_percent'])} of the time without one: this machine is too busy,")
+        yield _row("", "and latencies are in part the generator's own.")
     if report["generator_is_the_limit"]:
         yield _row("", "The generator is the limit: the gateway may do more than this.")
         yield _row("", "Use more --processes, on cores that the gateway does not need.")
 
 
 _DELIVERIES: Final = ("lost", "duplicates", "out_of_order")
+
+
+def _percents(values: list[float]) -> str:
+    if len(values) > MOST_SHOWN:
+        return f"{min(values):.0f} to {max(values):.0f} %"
+    return ", ".join(f"{value:.0f}" for value in values) + " %"
 
 
 def _row(name: str, *cells: str) -> str:

@@ -124,7 +124,8 @@ class Tally(Sum):
         lost: connections that ended after `welcome` and before we closed them, by reason.
         held: the time in which connections were only kept open.
         pings: pings of the gateway answered.
-        cpu_percent: of one core, for each process, while it measured.
+        cpu_percent: of one core used by each process while it measured.
+        waited_percent: of the time in which each process was ready to run, and had no core.
     """
 
     opening: Opening = attrs.field(factory=Opening)
@@ -134,3 +135,4 @@ class Tally(Sum):
     upward: Upward = attrs.field(factory=Upward)
     downward: Downward = attrs.field(factory=Downward)
     cpu_percent: tuple[float, ...] = ()
+    waited_percent: tuple[float, ...] = ()

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from imgateway.errors import GatewayError
 from imgateway_cli import logs
@@ -66,7 +67,7 @@ async def _load(plan: Plan, share: Share, crowd: Crowd, link: Link, tally: Tally
     begin, cpu = await link.meet(), _Cpu()
     await crowd.open(begin, link)
     if isinstance(load, Hold):
-        tally.cpu_percent = (cpu.percent(),)
+        cpu.note(tally)
         begin = await link.meet()
         link.watch(lambda: (len(crowd.members) - crowd.lost.total(), crowd.lost.total()))
         tally.held.see(begin)
@@ -76,7 +77,8 @@ async def _load(plan: Plan, share: Share, crowd: Crowd, link: Link, tally: Tally
         sending = Sending(load, plan, share, crowd, link)
         begin, cpu = await link.meet(), _Cpu()
         await sending.run(begin)
-        tally.upward, tally.cpu_percent = sending.tally, (cpu.percent(),)
+        tally.upward = sending.tally
+        cpu.note(tally)
     else:
         from imgateway_cli.bench.downward import Writing
 
@@ -84,15 +86,25 @@ async def _load(plan: Plan, share: Share, crowd: Crowd, link: Link, tally: Tally
         await writing.prepare()
         begin, cpu = await link.meet(), _Cpu()
         await writing.run(begin)
-        tally.downward, tally.cpu_percent = writing.tally, (cpu.percent(),)
+        tally.downward = writing.tally
+        cpu.note(tally)
     tally.pings = crowd.pings
 
 
 class _Cpu:
-    """What this process has used of a core since."""
+    """What this process has used of a core since, and what it would have used if there had been one."""
 
     def __init__(self) -> None:
-        self._used, self._since = time.process_time(), time.monotonic()
+        self._used, self._waited, self._since = time.process_time(), _waited_seconds(), time.monotonic()
 
-    def percent(self) -> float:
-        return 100 * (time.process_time() - self._used) / max(time.monotonic() - self._since, 1e-3)
+    def note(self, tally: Tally) -> None:
+        seconds = max(time.monotonic() - self._since, 1e-3)
+        tally.cpu_percent = (100 * (time.process_time() - self._used) / seconds,)
+        tally.waited_percent = (100 * (_waited_seconds() - self._waited) / seconds,)
+
+
+def _waited_seconds() -> float:
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0  # a kernel that does not count it
