@@ -140,7 +140,7 @@ class Client(asyncio.Protocol):
             self._transport.abort()
 
     def _write(self, data: bytes) -> None:
-        if self._transport is not None and not self.ended:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def _message(self, payload: bytes) -> None:
@@ -152,9 +152,10 @@ class Client(asyncio.Protocol):
     def _closed(self, payload: bytes) -> None:
         code = int.from_bytes(payload[:2], "big") if payload else RFC_NO_STATUS
         self._reason = f"close {code} {payload[2:].decode('utf-8', 'replace')}".strip()
+        if self._closing or self._transport is None:
+            return  # the answer to ours: the server hangs up, so that the port is not ours to keep waiting
         self._write(client_frame(CLOSE, payload[:2]))
-        if self._transport is not None:
-            self._transport.close()
+        self._transport.close()
 
     def _give_up(self, reason: str) -> None:
         self._reason = self._reason or reason
@@ -182,8 +183,10 @@ class Client(asyncio.Protocol):
         status = _STATUS_LINE.match(answer)
         if status is None:
             return "not HTTP"
+        head, _, body = answer.partition(_HEAD_END)
         try:
-            code = json.loads(answer.partition(_HEAD_END)[2])["code"]
+            # A body of unknown length is not waited for: whether it is here by now is chance.
+            code = json.loads(body)["code"] if _LENGTH_LINE.search(head + _HEAD_END) else ""
         except (ValueError, LookupError, TypeError, RecursionError):
             code = ""
         return f"HTTP {status[1].decode()} {code if isinstance(code, str) else ''}".strip()

@@ -7,6 +7,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def work(plan: Plan, share: Share, pipe: Connection) -> None:
             outcome = runner.run(_work(plan, share, pipe))
     except GatewayError as error:
         outcome = Failed(str(error))
-    pipe.send(outcome)
+    with suppress(OSError):  # whoever started this process is gone
+        pipe.send(outcome)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -181,7 +181,7 @@ def up_command(
         duration = DEFAULT_SECONDS
     if window is None:
         window = 1 if rate is None else OPEN_LOOP_WINDOW
-    load = Up(window, rate, duration, messages, size, conversations or options.connections, _name(options))
+    load = Up(window, rate, duration, messages, size, conversations or options.connections, _name())
     _run(options, load, _tokens(options, None, duration or _DAY))
 
 
@@ -237,13 +237,13 @@ def down_command(
     if settings.kafka is None:
         raise click.UsageError("no Kafka: give --kafka, or name a --config that has [kafka]")
     prefix = settings.kafka.downstream_topic_prefix if topic_prefix is None else topic_prefix
-    load = Down(settings.kafka, prefix, rate, duration, messages, fan_out, size, _name(options))
+    load = Down(settings.kafka, prefix, rate, duration, messages, fan_out, size, _name())
     most = options.connections // fan_out
     _run(options, load, _tokens(options, settings, duration or _DAY), most_processes=most)
 
 
-def _name(options: _Common) -> str:
-    return f"{options.user_prefix}-{secrets.token_hex(4)}"
+def _name() -> str:
+    return f"bench-{secrets.token_hex(4)}"
 
 
 def _tokens(options: _Common, settings: Settings | None, seconds: float) -> "Tokens":
