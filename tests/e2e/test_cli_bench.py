@@ -6,6 +6,7 @@ import pty
 import re
 import signal
 import ssl
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -252,6 +253,24 @@ async def test_every_fate_of_a_message_is_counted() -> None:
     assert ended.report["lost"] == {"close 1013 OVERLOADED": 1}
 
 
+async def test_latency_counts_from_when_a_message_was_due() -> None:
+    async def stalls_once(socket: ServerConnection) -> None:
+        await socket.send(WELCOME)
+        first = await socket.recv()
+        await anyio.sleep(0.5)
+        await socket.send(answer(first, "message-ack", status="accepted"))
+        async for message in socket:
+            await socket.send(answer(message, "message-ack", status="accepted"))
+
+    async with server(stalls_once) as url:
+        # The last one is due 0.39 s after the beginning, and none but the first is sent before 0.5 s.
+        options = ("--window", "1", "--rate", "100", "--messages", "40")
+        ended = await run("up", url, "--connections", "1", *options, "--json")
+    assert ended.code == 0
+    assert ended.report["up"]["accepted"] == 40
+    assert ended.report["up"]["latency_ms"]["min"] >= 100
+
+
 async def test_a_gateway_that_stops_answering_does_not_hang_the_generator() -> None:
     async def deaf(socket: ServerConnection) -> None:
         await socket.send(WELCOME)
@@ -333,6 +352,13 @@ async def test_a_terminal_sees_how_far_it_is(gateway: RunningGateway) -> None:
 
 
 # --- wrong usage ---
+
+
+def test_help_does_not_wait_for_the_generator_to_load() -> None:
+    program = "import sys, imgateway_cli.main; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "imgateway_cli.commands.bench" in loaded
+    assert not {"aiokafka", "uvloop", "imgateway_cli.bench.fleet"} & set(loaded)
 
 
 def invoke(*arguments: str, **environ: str) -> Result:

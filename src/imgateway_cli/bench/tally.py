@@ -9,7 +9,7 @@ from imgateway_cli.bench.histogram import Histogram
 from imgateway_cli.printable import printable
 
 MAX_REASONS: Final = 40
-MAX_REASON_CHARS: Final = 80
+MAX_REASON_CHARS: Final = 54
 OTHER_REASONS: Final = "other reasons"
 
 

@@ -70,7 +70,7 @@ class Sending:
 
     def take(self) -> bool:
         """Whether one more message may be sent; if so it counts."""
-        if self._over or self._left == 0:
+        if self._over or self._link.stopped or self._left == 0:
             return False
         if self._left is not None:
             self._left -= 1
