@@ -1,4 +1,4 @@
-"""How many clients begin to connect at once: a crowd is let in a few at a time, so that the others are served meanwhile."""
+"""How many clients begin to connect at once: of a crowd a few at a time, so that others are served meanwhile."""
 
 from collections import deque
 
