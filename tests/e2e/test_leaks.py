@@ -261,7 +261,7 @@ async def test_a_connection_goes_without_garbage_collection(server: Server) -> N
         [connection] = gateway.gateway.connections
         transport = connection._transport
         assert isinstance(transport, SocketTransport)
-        kept = [weakref.ref(connection), weakref.ref(transport._parser)]
+        kept: list[weakref.ref[Any]] = [weakref.ref(connection), weakref.ref(transport._parser)]
         del connection, transport
         gc.disable()
         try:
