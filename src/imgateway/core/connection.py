@@ -52,6 +52,7 @@ class LiveConnection:
         "_control_budget",
         "_device_id",
         "_host",
+        "_much",
         "_outbox",
         "_pulse",
         "_session",
@@ -88,6 +89,7 @@ class LiveConnection:
         limits = host.limits
         self._session = ClientSession(codec, limits.max_content_bytes, limits.max_malformed_frames)
         self._outbox = Outbox(limits.send_queue_bytes)
+        self._much = limits.send_queue_bytes // 2
         self._backlog = 0
         self._told_waiting = 0
         self._transport: Transport | None = None
@@ -206,6 +208,8 @@ class LiveConnection:
             return SendOutcome.OVERFLOW
         if not self.marked:
             self._host.mark_dirty(self)
+        if self._outbox.pending_bytes + buffered > self._much:
+            self._host.hurry()
         return _QUEUED
 
     def say(self, message: ServerMessage, /) -> SendOutcome:

@@ -33,6 +33,7 @@ class DeliveryPump:
     Attributes:
         may_commit: whether the topic is certainly ours; asked before each commit.
         on_stall: asked, when a partition stays full, to let go of whoever holds a record back for so many seconds.
+        is_hurried: whether some connection has so much to flush that it should have its turn before the next record.
     """
 
     consumer: DownstreamConsumer
@@ -41,6 +42,7 @@ class DeliveryPump:
     clock: Clock
     may_commit: Callable[[], bool]
     on_stall: Callable[[float], None]
+    is_hurried: Callable[[], bool] = lambda: False
     max_unsettled: int = 10_000
     _watermark: Watermark = attrs.field(factory=Watermark)
     _committed: dict[int, int] = attrs.field(factory=dict)
@@ -57,16 +59,15 @@ class DeliveryPump:
         Raises:
             ServiceUnavailableError: as the consumer says; what is open stays uncommitted.
         """
+        until = self.clock.monotonic() + SLICE_SECONDS
         while True:
-            records = await self.consumer.take()
-            until = self.clock.monotonic() + SLICE_SECONDS
-            for record in records:
+            for record in await self.consumer.take():
                 partition = record.partition
                 if self._watermark.unsettled(partition) >= self.max_unsettled:
                     await self._wait_for_room(partition)
                 entry = self._watermark.open(partition, record.offset)
                 self.router.route(record, partial(self._settled, partition, entry))
-                if self.clock.monotonic() >= until:
+                if self.clock.monotonic() >= until or self.is_hurried():
                     # Sockets want to be read and written as well.
                     await anyio.lowlevel.checkpoint()
                     until = self.clock.monotonic() + SLICE_SECONDS

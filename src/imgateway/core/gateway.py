@@ -193,6 +193,7 @@ class _Life:
             on_begun=self._begin,
             on_lost=self._lose,
             on_stall=self.hub.let_go_of_slow,
+            is_hurried=lambda: self.hub.hurried,
             max_unsettled=(settings.kafka or KafkaSettings()).max_unsettled_records,
         )
         tasks.start_soon(self.hub.run)

@@ -191,6 +191,15 @@ class ConnectionHub:
         """Flush it in the next turn."""
         self._flusher.mark(connection)
 
+    def hurry(self) -> None:
+        """It has much to flush: it shall have its turn before it is sent more."""
+        self._flusher.hurried = True
+
+    @property
+    def hurried(self) -> bool:
+        """Whether a connection waits for its turn with much to flush."""
+        return self._flusher.hurried
+
     def message_arrived(self, connection: LiveConnection, message: SendMessage | MarkRead, /) -> None:
         """Take the message in."""
         self.intake.take(connection, message)
