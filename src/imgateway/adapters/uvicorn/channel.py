@@ -21,6 +21,8 @@ HIGH_WATER_BYTES = 64 * 1024
 class AsgiChannel:
     """Implements `ports.TransportListener` for an application. One message is read ahead.
 
+    It pings from the application's first word on: one that attaches a listener of its own at once never has any.
+
     Args:
         ping_seconds: time between pings; None for none.
         pong_seconds: how long the peer may be silent after a ping before the connection is closed (1011).
@@ -39,7 +41,6 @@ class AsgiChannel:
     def begin(self, transport: "SocketTransport", /) -> None:
         """Speak by this transport."""
         self._transport = transport
-        self._ping_later()
 
     def leave(self) -> None:
         """Speak no more: the transport has another listener."""
@@ -48,6 +49,7 @@ class AsgiChannel:
 
     async def receive(self) -> dict[str, Any]:
         """The next message, or the end again and again."""
+        self._keep_alive()
         while True:
             if self.unread:
                 message = self.unread.popleft()
@@ -67,6 +69,7 @@ class AsgiChannel:
             ClientDisconnected: the connection is over.
             RuntimeError: it is another message.
         """
+        self._keep_alive()
         transport = self._transport
         while transport is not None and self._ended_with is None and transport.buffered_bytes > HIGH_WATER_BYTES:
             self._changed.clear()
@@ -115,6 +118,10 @@ class AsgiChannel:
         if self._transport is not None:
             self._transport.pause_reading()
         self._changed.set()
+
+    def _keep_alive(self) -> None:
+        if self._timer is None and self._transport is not None and self._ended_with is None:
+            self._ping_later()
 
     def _ping_later(self) -> None:
         if self._ping_seconds:
