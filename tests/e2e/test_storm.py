@@ -37,8 +37,10 @@ def resident_bytes(pid: int) -> int:
 async def test_a_reconnect_storm_is_absorbed(transport: str) -> None:
     """Everybody is welcomed at the first attempt, and who was there before is served all the while."""
     token = mint("crowd", seconds=3600)
-    limits = {"CONNECTIONS__MAX_PER_USER": 2 * CROWD, "SERVER__TRANSPORT": transport}
-    async with gateway_process(**limits) as process, await process.connect("alice") as alice:
+    async with (
+        gateway_process(CONNECTIONS__MAX_PER_USER=2 * CROWD, SERVER__TRANSPORT=transport) as process,
+        await process.connect("alice") as alice,
+    ):
         host, _, port = (await process.url()).removeprefix("ws://").removesuffix("/ws").rpartition(":")
         welcomed = 0
 
