@@ -161,8 +161,8 @@ _serial = iter(range(1_000_000))
 
 
 @contextmanager
-def imgateway(servers: Services, python: str) -> Iterator[ImGateway]:
-    """A fresh gateway on the first core, ready."""
+def imgateway(servers: Services, python: str, **more: str) -> Iterator[ImGateway]:
+    """A fresh gateway on the first core, ready; `more` are settings by the names of their variables."""
     port, admin_port, identity = free_port(), free_port(), f"bench-{os.getpid()}-{next(_serial)}"
     settings = {
         "AUTH__SECRET": SECRET,
@@ -174,7 +174,7 @@ def imgateway(servers: Services, python: str) -> Iterator[ImGateway]:
         "REDIS__URL": servers.redis,
         "ETCD__ENDPOINTS": servers.etcd,
         "OBSERVABILITY__LOG_LEVEL": "warning",
-    }
+    } | more
     environment = os.environ | {f"IMGATEWAY_{name}": value for name, value in settings.items()}
     command = [python, "-m", "imgateway_cli", "serve"]
     with _process(command, environment, f"http://127.0.0.1:{port}/readyz") as pid:

@@ -18,12 +18,12 @@ UNICAST_USERS = 5000
 def warm(generator: Generator, side: Side) -> None:
     """Both ways once, so that nothing is measured cold, and it is known that records arrive."""
     template, header = side.to_one()
-    _down(generator, side, template, header, users=200, count=2000, each=1, paused=False)
+    down(generator, side, template, header, users=200, count=2000, each=1, paused=False)
     flags = [*side.client_flags, *side.up_flags(), "-n", "100", "-dur", "500ms", "-warmup", "500ms", "-settle", "100ms"]
     generator.run("echo", flags)
 
 
-def _down(
+def down(
     generator: Generator,
     side: Side,
     template: str,
@@ -78,7 +78,7 @@ def fan_out(users: int, records: int) -> Workload:
         best: Figures = {}
         others: Figures = {}
         for variant, (template, header) in side.to_all(users).items():
-            answer = _down(
+            answer = down(
                 generator, side, template, header, users=users, count=records, each=users, paused=True, settle="1s"
             )
             figures = _burst(answer)
@@ -97,7 +97,7 @@ def unicast(count: int) -> Workload:
     def run(generator: Generator, side: Side) -> Figures:
         template, header = side.to_one()
         return _burst(
-            _down(generator, side, template, header, users=UNICAST_USERS, count=count, each=1, paused=True, settle="1s")
+            down(generator, side, template, header, users=UNICAST_USERS, count=count, each=1, paused=True, settle="1s")
         )
 
     return run
@@ -108,14 +108,14 @@ def paced_down(rate: int, seconds: int) -> Workload:
 
     def run(generator: Generator, side: Side) -> Figures:
         template, header = side.to_one()
-        answer = _down(
+        answer = down(
             generator, side, template, header,
             users=UNICAST_USERS, count=rate * seconds, each=1, paused=False, rate=rate, settle=SETTLE,
         )  # fmt: skip
         took = float(answer["secs"])
         if took > seconds * 1.2:
             raise VoidRunError(f"{took:.1f} s instead of {seconds}: the pace was not held")
-        return _latency(answer) | _cpu(answer, answer["received"], took)
+        return _latency(answer) | cpu(answer, answer["received"], took)
 
     return run
 
@@ -145,7 +145,7 @@ def paced_up(rate: int, connections: int, seconds: int) -> Workload:
             raise VoidRunError(f"{answer['errors']:,} messages refused, {answer['unacked']:,} not acknowledged")
         if answer["acks"] < rate * seconds * 0.95:
             raise VoidRunError(f"{answer['acks_per_s']:,.0f} messages/s: the pace was not held")
-        return _latency(answer) | _cpu(answer, answer["acks"], seconds)
+        return _latency(answer) | cpu(answer, answer["acks"], seconds)
 
     return run
 
@@ -172,6 +172,6 @@ def _latency(answer: dict[str, Any]) -> Figures:
     return {"p50 ms": latency["p50_ms"], "p99 ms": latency["p99_ms"], "generator CPU %": answer["client_cpu_pct"]}
 
 
-def _cpu(answer: dict[str, Any], messages: int, seconds: float) -> Figures:
+def cpu(answer: dict[str, Any], messages: int, seconds: float) -> Figures:
     idle = answer["settle_server_cpu_pct"] / 100 * seconds
     return {"CPU us a message": (answer["server_cpu_s"] - idle) / messages * 1e6}
