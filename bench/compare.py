@@ -1,12 +1,15 @@
 """Measures imgateway against a peer on the same machine in the same run.
 
-    python bench/compare.py --generator PROGRAM [--peer PROGRAM] [--rounds 3] [--only NAME,…] [--json FILE]
+    python bench/compare.py [--generator PROGRAM [--peer PROGRAM]] [--rounds 3] [--only NAME,…] [--json FILE]
 
 The server is pinned to one core; the generator, the publisher, Kafka, Redis and etcd share the other. Each workload of
 each round has a fresh server, imgateway and the peer in turn. Shown are the median of the rounds, the least and the
 most, and the ratio of the medians. A run that loses a message or a connection is void, and is said to be.
 
-Without --peer: absolute figures only. `--python` names the interpreter of the checkout to measure.
+"others on the core" is what other processes took of the server's core meanwhile: figures of a disturbed run say little.
+
+Without --peer: absolute figures only; without --generator as well, and `imgateway bench` is the client. `--python`
+names the interpreter of the checkout to measure.
 """
 
 import argparse
@@ -20,9 +23,10 @@ from typing import Any
 
 import attrs
 import machine
+import own_client
 import workloads
 from ceiling import ceiling
-from rig import Generator, Services, Side, VoidRunError, centrifugo, imgateway, services
+from rig import SERVER_CORE, Generator, ImGateway, Services, Side, VoidRunError, centrifugo, imgateway, services
 from workloads import Figures, Workload
 
 WORKLOADS: dict[str, Workload] = {
@@ -76,7 +80,7 @@ Results = dict[str, dict[str, list[Figures]]]
 class Programs:
     """What is run."""
 
-    generator: Generator
+    generator: Generator | None
     servers: Services
     python: str
     peer: str | None
@@ -89,6 +93,7 @@ class Programs:
                 yield ours
         else:
             assert self.peer is not None
+            assert self.generator is not None
             with centrifugo(self.servers, self.peer, self.generator.program) as other:
                 yield other
 
@@ -114,11 +119,22 @@ def one_run(programs: Programs, name: str, side_name: str, voids: list[str]) -> 
     for _ in range(2):
         try:
             with programs.side(side_name) as side:
-                workloads.warm(programs.generator, side)
-                return WORKLOADS[name](programs.generator, side)
+                before = machine.core_usage(SERVER_CORE, side.pid)
+                figures = workload_on(programs, name, side)
+                return figures | {
+                    "others on the core %": machine.core_usage(SERVER_CORE, side.pid).others_since(before)
+                }
         except VoidRunError as void:
             voids.append(f"{name}, {side_name}: {void}")
     return None
+
+
+def workload_on(programs: Programs, name: str, side: Side) -> Figures:
+    if programs.generator is not None:
+        workloads.warm(programs.generator, side)
+        return WORKLOADS[name](programs.generator, side)
+    assert isinstance(side, ImGateway)
+    return own_client.run(programs.python, programs.servers.kafka, side, name)
 
 
 def brief(figures: Figures) -> str:
@@ -180,7 +196,7 @@ def show(found: dict[str, Any], rows: list[dict[str, Any]], top: Figures, voids:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--generator", required=True, help="program of the neutral generator")
+    parser.add_argument("--generator", help="program of the neutral generator")
     parser.add_argument("--peer", help="program of the peer")
     parser.add_argument("--python", default=sys.executable, help="interpreter that has the imgateway to measure")
     parser.add_argument("--rounds", type=int, default=3)
@@ -188,15 +204,19 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write everything here")
     arguments = parser.parse_args()
     names = arguments.only.split(",") if arguments.only else [*WORKLOADS, "ceiling"]
+    if arguments.generator is None:
+        if arguments.peer is not None:
+            parser.error("--peer needs --generator")
+        names = [name for name in names if name in own_client.COMMANDS]
     unknown = set(names) - set(WORKLOADS) - {"ceiling"}
     if unknown:
         parser.error(f"no workload {', '.join(sorted(unknown))}")
     described = machine.description(arguments.python, arguments.peer)
     with services() as servers:
-        generator = Generator(arguments.generator, servers.kafka)
+        generator = None if arguments.generator is None else Generator(arguments.generator, servers.kafka)
         programs = Programs(generator, servers, arguments.python, arguments.peer)
         results, voids = measure(programs, [name for name in names if name != "ceiling"], arguments.rounds)
-        top = ceiling(generator) if "ceiling" in names else {}
+        top = ceiling(generator) if generator is not None and "ceiling" in names else {}
     found = summaries(results)
     rows = judged(found)
     show(found, rows, top, voids)

@@ -5,7 +5,10 @@ import json
 import os
 import platform
 import subprocess
+import time
 from pathlib import Path
+
+import attrs
 
 LIBRARIES = ("uvloop", "picows", "uvicorn", "websockets", "msgspec", "aiokafka", "redis", "starlette", "anyio")
 
@@ -45,3 +48,27 @@ def _line(file: str, name: str) -> str:
 
 def _output(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@attrs.frozen
+class CoreUsage:
+    """Seconds so far: of the clock, of a core in use, of a process."""
+
+    clock: float
+    core: float
+    process: float
+
+    def others_since(self, before: "CoreUsage") -> float:
+        """Percent of the core's time that was not the process's own, nor idle."""
+        others = (self.core - before.core) - (self.process - before.process)
+        return max(others, 0.0) / (self.clock - before.clock) * 100
+
+
+def core_usage(core: int, pid: int) -> CoreUsage:
+    ticks = os.sysconf("SC_CLK_TCK")
+    line = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{core} "))
+    # proc(5): user, nice, system, idle, iowait, irq, softirq, steal
+    user, nice, system, _idle, _iowait, irq, softirq, steal, *_ = map(int, line.split()[1:])
+    own = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    process = (int(own[11]) + int(own[12])) / ticks
+    return CoreUsage(time.monotonic(), (user + nice + system + irq + softirq + steal) / ticks, process)

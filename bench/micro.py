@@ -129,14 +129,14 @@ def outbox() -> Iterator[Operation]:
     box = Outbox(1 << 20)
 
     def one() -> None:
-        box.offer(frame, 0, settlement, 0.0)
-        box.take()
+        box.offer(frame, 0, settlement)
+        box.take(0.0)
         box.handed_over(0)
 
     def ten() -> None:
         for _ in range(10):
-            box.offer(frame, 0, settlement, 0.0)
-        box.take()
+            box.offer(frame, 0, settlement)
+        box.take(0.0)
         box.handed_over(0)
 
     yield "outbox offer, take, handed_over", 1, one
