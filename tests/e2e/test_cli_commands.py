@@ -302,12 +302,11 @@ def test_a_public_key_mints_nothing(tmp_path: Path) -> None:
 # --- serve ---
 
 
-def test_serve_with_more_than_one_worker_is_not_there_yet() -> None:
+def test_serve_with_more_than_one_worker_needs_something_that_they_share() -> None:
     result = run("serve", "--workers", "2")
     assert result.exit_code == 2
-    assert (
-        result.stderr == "error: server.workers: more than one worker is not available in this version (from a flag)\n"
-    )
+    assert result.stderr.startswith("error: server.workers: expected 1, since there is no [kafka] and no [redis], ")
+    assert result.stderr.endswith("got 2 (from a flag)\n")
 
 
 def test_the_version_and_the_exit_codes_are_told() -> None:

@@ -24,7 +24,6 @@ PENDING_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 
 PENDING_VALUES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = MappingProxyType(
     {
-        "server.workers": (lambda value: type(value) is int and value > 1, "more than one worker is"),
         "server.transport": (lambda value: value == "picows", '"picows" is'),
     }
 )
