@@ -21,18 +21,18 @@ def serve(config: Path | None, **flags: object) -> None:
     ends at once. With several workers SIGHUP reads the settings again and replaces one worker after the other.
     """
 
-    def usable() -> tuple[Settings, list[str]]:
-        settings, notes = with_secret(load_settings(config, **flags).settings)
-        require_usable(settings)
-        return settings, notes
+    def read() -> Settings:
+        settings = load_settings(config, **flags).settings
+        require_usable(with_secret(settings)[0])
+        return settings
 
-    settings, notes = usable()
+    settings, notes = with_secret(read())
     logs.configure(settings.observability.log_format, settings.observability.log_level)
     # Imported here: the other commands need no server, and `--help` should not wait for one to load.
     if settings.server.workers > 1:
         from imgateway_cli.supervising.running import serve_by_workers
 
-        serve_by_workers(settings, lambda: usable()[0], notes=notes)
+        serve_by_workers(settings, read, notes=notes)
     else:
         from imgateway_cli.serving import serve as run
 

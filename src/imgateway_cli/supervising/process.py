@@ -1,5 +1,6 @@
 """A worker's process, as the supervisor sees it."""
 
+import logging
 import pickle
 import socket
 import subprocess
@@ -22,6 +23,8 @@ PARTING_SECONDS: Final = 30.0
 """How long beyond `drain_seconds` a worker may take to end before it is killed: its sockets have to close."""
 SILENT_SECONDS: Final = 5.0
 """How long a worker may live on after it hung up."""
+
+_log = logging.getLogger(__name__)
 
 _PROGRAM: Final = (sys.executable, "-P", "-m", "imgateway_cli.supervising.worker")
 
@@ -58,11 +61,6 @@ class WorkerProcess:
     _draining: anyio.Event = attrs.field(factory=anyio.Event)
     _asked: _Answer | None = None
 
-    @property
-    def pid(self) -> int:
-        """The process's number; 0 before it is there."""
-        return 0 if self._process is None else self._process.pid
-
     async def run(self) -> int:
         """Start it, and return its exit status when it has ended; it is killed where this is cancelled.
 
@@ -81,6 +79,7 @@ class WorkerProcess:
                     start_new_session=True,
                     pass_fds=inherited,
                 )
+            _log.info("a worker starts", extra={"worker": self.settings.gateway_id, "pid": process.pid})
             try:
                 self._channel = channel = await Channel.open(ours)
                 channel.send(Begin(pickle.dumps(self.settings)))

@@ -29,17 +29,21 @@ def renewed(
         running: the settings of the workers that run: with a port and an id.
         asked: the settings at the start, where port and id may have been left open.
         fresh: the settings that were read.
-        random_secret: whether `running` has a secret made for this run; it is kept where `fresh` has no `[auth]`.
+        fresh: the settings that were read now.
+        random_secret: whether `running` has a secret made for this run, as there was no `[auth]`; it is kept as long
+            as there is none.
 
     Raises:
-        SettingsError: what was read does not fit together with what is kept.
+        SettingsError: what was read does not fit together with what is kept, or has lost its `[auth]`.
     """
     settings = fresh
     for key in FIXED:
         section, _, name = key.partition(".")
         changed = attrs.evolve(getattr(settings, section), **{name: _value(running, key)})
         settings = attrs.evolve(settings, **{section: changed})
-    if random_secret and fresh.auth == AuthSettings():
+    if fresh.auth == AuthSettings():
+        if not random_secret:
+            raise SettingsError(("auth: expected a section, since there was one at the start",))
         settings = attrs.evolve(settings, auth=running.auth)
     if found := problems(settings):
         raise SettingsError(tuple(map(str, found)))

@@ -10,7 +10,7 @@ import anyio
 import attrs
 
 from imgateway.adapters.prometheus import WorkersObserver
-from imgateway.core.settings import Settings
+from imgateway.core.settings import AuthSettings, Settings
 from imgateway.errors import SettingsError
 from imgateway_cli.supervising.reloading import renewed
 from imgateway_cli.supervising.sharing import Place, shares
@@ -138,6 +138,7 @@ class Supervisor:
                 return
             _log.info("a worker is replaced", extra={"worker": slot.worker_id})
         self._settings = settings
+        self._random_secret = self._random_secret and fresh.auth == AuthSettings()
         _log.info("all workers are replaced")
 
 
