@@ -106,6 +106,15 @@ def test_a_certificate_that_is_none_is_named(tmp_path: Path, command: str) -> No
     assert result.stderr.startswith("error: server.tls_cert: expected a certificate (PEM)")
 
 
+def test_check_shows_the_workers_and_warns_that_their_ids_are_unguarded(tmp_path: Path) -> None:
+    text = "gateway.id = 'g'\nserver.workers = 3\nkafka.bootstrap_servers = ['k:1']\nredis.url = 'redis://r:1/0'\n"
+    result = run("check", "--config", written(tmp_path, text))
+    assert result.exit_code == 0
+    assert "  workers   3: g-1 to g-3\n" in result.stdout
+    assert "[kafka] without [etcd]" in result.stderr
+    assert "workers" not in run("check").stdout
+
+
 def test_check_connect_says_that_there_is_nothing_outside() -> None:
     result = run("check", "--connect", IMGATEWAY_SERVER__PORT="0", IMGATEWAY_SERVER__ADMIN_PORT="0")
     assert result.exit_code == 0

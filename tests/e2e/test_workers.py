@@ -283,7 +283,7 @@ async def test_sighup_replaces_one_worker_after_the_other(servers: Servers, tmp_
 
         # Now all are replaced, and at no time is anybody turned away.
         written(file, max_content_bytes=7)
-        file.write_text(file.read_text() + "[server]\nworkers = 3\nallowed_origins = ['*']\n")
+        file.write_text(file.read_text() + "[server]\nhost = '127.0.0.2'\nallowed_origins = ['*']\n")
         done = anyio.Event()
         visited: Counter[str] = Counter()
 
@@ -298,7 +298,11 @@ async def test_sighup_replaces_one_worker_after_the_other(servers: Servers, tmp_
             for client in clients.values():
                 assert (await client.expect("reconnect"))["reason"] == "draining"
                 assert await client.ended() == 1012
-            await process.logged("all workers are replaced")
+            # Asked for again and again, it is done once more.
+            for _ in range(5):
+                process.process.send_signal(signal.SIGHUP)
+                assert (await process.get("/healthz")).status_code == 200
+            await process.logged("all workers are replaced", 2)
             done.set()
         assert set(visited) == {"g-h-1", "g-h-2"}
         after = pids(process)
@@ -306,7 +310,10 @@ async def test_sighup_replaces_one_worker_after_the_other(servers: Servers, tmp_
         assert set(after.values()).isdisjoint(before.values())
         assert children(process) == set(after.values())
         starts = [(e.get("message"), e["worker"]) for e in process.log() if e.get("message") in {"draining", "ready"}]
-        assert starts[2:] == [("draining", "g-h-1"), ("ready", "g-h-1"), ("draining", "g-h-2"), ("ready", "g-h-2")]
+        once = [("draining", "g-h-1"), ("ready", "g-h-1"), ("draining", "g-h-2"), ("ready", "g-h-2")]
+        assert starts[2:] == once * 2
+        warned = "a setting can't change without a restart; its old value is kept"
+        assert [e["key"] for e in process.log() if e.get("message") == warned] == ["server.host"] * 2
         assert (await values(process, "imgateway_worker_restarts_total")) == {"g-h-1": 0, "g-h-2": 0}
         for client in (await one_on_each(process, stack)).values():
             await client.send_message(content="12345678")
@@ -315,7 +322,7 @@ async def test_sighup_replaces_one_worker_after_the_other(servers: Servers, tmp_
 
         # A new worker that ends before it was ready stops the replacing.
         process.process.send_signal(signal.SIGHUP)
-        third = await process.logged("a worker starts", 5)
+        third = await process.logged("a worker starts", 7)
         psutil.Process(third["pid"]).kill()
         await process.logged("the new worker ended; the others stay as they are")
         assert pids(process)["g-h-2"] == after["g-h-2"]
@@ -323,7 +330,7 @@ async def test_sighup_replaces_one_worker_after_the_other(servers: Servers, tmp_
 
         # An end wins over any replacing.
         process.process.send_signal(signal.SIGHUP)
-        await process.logged("replacing the workers", 3)
+        await process.logged("replacing the workers", 4)
         process.send_signal(signal.SIGTERM)
         assert await process.ended() == 0
         assert "all workers are replaced" not in {e.get("message") for e in process.log()[-4:]}

@@ -40,12 +40,12 @@ class Channel:
             transport.abort()
 
     async def receive(self) -> Message | None:
-        """The next message; None when the other end has gone."""
+        """The next message; None when the other end has gone, or says what is no message."""
         try:
             line = await self._reader.readline()
+            return _decode(line) if line.endswith(b"\n") else None
         except (OSError, ValueError):
             return None
-        return _decode(line) if line.endswith(b"\n") else None
 
     def close(self) -> None:
         """Hang up; what was not read yet is lost. Idempotent."""

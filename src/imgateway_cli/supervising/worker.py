@@ -33,7 +33,7 @@ from imgateway_cli.wiring import Composition, compose
 
 LOOK_SECONDS: Final = 0.1
 """How often readiness is looked at; it depends on many parts, and none tells of it."""
-LAST_REQUEST_SECONDS: Final = 0.5
+LAST_REQUEST_SECONDS: Final = 1.0
 """How long, before it drains, a worker lets in those who had connected but not yet asked."""
 
 _log = logging.getLogger(__name__)
