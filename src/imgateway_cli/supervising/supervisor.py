@@ -129,6 +129,9 @@ class Supervisor:
             for problem in error.problems:
                 _log.error("a setting can't be used; the workers stay as they are", extra={"problem": problem})
             return
+        except Exception:  # nothing that is read shall end the workers that run
+            _log.exception("the settings can't be read; the workers stay as they are")
+            return
         for key in kept:
             _log.warning("a setting can't change without a restart; its old value is kept", extra={"key": key})
         _log.info("replacing the workers")
