@@ -17,10 +17,10 @@ import time
 from functools import partial
 from pathlib import Path
 
-from load import Client
 from server import SECRET
 
 from imgateway.adapters.jwt import mint_token
+from imgateway_cli.bench.client import Client, Ended, upgrade_request
 
 HERE = Path(__file__).parent
 
@@ -48,9 +48,11 @@ async def connect(port: int, count: int, at_a_time: int = 64, first: int = 0) ->
             token = mint_token(f"user-{n}", secret=SECRET, ttl_seconds=3600)
             # Several source addresses: one has only some 28,000 ports.
             local = (f"127.0.0.{2 + n // 20_000}", 0)
-            _, client = await loop.create_connection(partial(Client, "/ws", token), "127.0.0.1", port, local_addr=local)
+            request = upgrade_request("bench", "/ws", token)
+            _, client = await loop.create_connection(partial(Client, request), "127.0.0.1", port, local_addr=local)
             clients.append(client)
-            await client.welcomed
+            if isinstance(greeting := await client.greeted, Ended):
+                raise ConnectionError(greeting.reason)
 
     await asyncio.gather(*(opener() for _ in range(at_a_time)))
     return clients
@@ -64,7 +66,7 @@ async def measure_connects(port: int, pid: int, figures: dict[str, float]) -> No
     await asyncio.sleep(2)
     figures["KiB per idle connection"] = (resident_kib(pid) - before) / 5000
     for client in [*warm, *clients]:
-        client.close()
+        client.abort()
     await asyncio.sleep(1)
 
 
@@ -97,7 +99,7 @@ async def measure_upstream(port: int, figures: dict[str, float], *, connections:
                 done.set_result(None)
             send()
 
-        client.on_message = acknowledged
+        client.on_text = acknowledged
         for _ in range(window):
             send()
 
@@ -111,7 +113,7 @@ async def measure_upstream(port: int, figures: dict[str, float], *, connections:
     figures[f"{name}: p50 ms"] = latencies[len(latencies) // 2] * 1000
     figures[f"{name}: p99 ms"] = latencies[len(latencies) * 99 // 100] * 1000
     for client in clients:
-        client.close()
+        client.abort()
     await asyncio.sleep(0.5)
 
 
@@ -131,7 +133,7 @@ async def measure_downstream(port: int, figures: dict[str, float], *, users: int
                 done.set_result(None)
 
     for client in clients:
-        client.on_message = count
+        client.on_text = count
     command = {"records": records, "users": users, "fan_out": fan_out}
     start = time.perf_counter()
     clients[0].send(message("!" + json.dumps(command), f"go-{fan_out}"))
@@ -139,7 +141,7 @@ async def measure_downstream(port: int, figures: dict[str, float], *, users: int
     shape = f"down, {'fan-out to' if fan_out else 'one of'} {users} users"
     figures[f"{shape}: deliveries/s"] = expected / (time.perf_counter() - start)
     for client in clients:
-        client.close()
+        client.abort()
     await asyncio.sleep(0.5)
 
 

@@ -21,8 +21,9 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
 from gateway import connect, measure_upstream
-from load import Client
 from server import SECRET
+
+from imgateway_cli.bench.client import Client
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))
 from servers import EtcdServer, KafkaServer, RedisServer, free_port
@@ -108,7 +109,7 @@ async def measure_downstream(port: int, admin_port: int, kafka: str, figures: di
             latencies.append((time.time_ns() - int(payload[start : payload.index(b" ", start)])) / 1e6)
 
     for client in clients:
-        client.on_message = arrived
+        client.on_text = arrived
     producer = AIOKafkaProducer(bootstrap_servers=kafka, acks=1, max_batch_size=1 << 20)
     await producer.start()
     try:
@@ -163,7 +164,7 @@ async def paced(
 
 def hang_up(clients: list[Client]) -> None:
     for client in clients:
-        client.close()
+        client.abort()
 
 
 def one_round() -> dict[str, float]:

@@ -42,8 +42,7 @@ def tables() -> dict[str, str]:
     found["codes"] = _codes()
     found["metrics"] = _metrics()
     found["metrics.workers"] = _families(WorkersObserver("g-1").registry)
-    found |= {f"cli.{name}": _command(name, command) for name, command in cli.commands.items()}
-    return found
+    return found | dict(_commands("", cli))
 
 
 def current(page: str, known: Mapping[str, str], /) -> str:
@@ -136,10 +135,20 @@ def _families(registry: CollectorRegistry) -> str:
     return _table(("name", "type", "label", "what it counts"), *rows)
 
 
+def _commands(path: str, group: click.Group) -> Iterator[tuple[str, str]]:
+    for name, command in group.commands.items():
+        yield f"cli{path.replace(' ', '.')}.{name}", _command(f"{path} {name}".strip(), command)
+        if isinstance(command, click.Group):
+            yield from _commands(f"{path} {name}", command)
+
+
 def _command(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=f"imgateway {name}")
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     text = re.sub(r"\s*\n\s*", lambda gap: "\n\n" if gap[0].count("\n") > 1 else " ", (command.help or "").strip())
+    if isinstance(command, click.Group):
+        rows = [(f"`{name}`", each.get_short_help_str(limit=100)) for name, each in command.commands.items()]
+        return f"```text\n{usage}\n```\n\n{text}\n\n{_table(('command', 'what it does'), *rows)}"
     options = [option for option in command.params if isinstance(option, click.Option)]
     rows = [record for option in options if (record := option.get_help_record(context))]
     shown = _table(("option", "meaning"), *((f"`{names}`", " ".join(meaning.split())) for names, meaning in rows))

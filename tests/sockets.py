@@ -54,7 +54,7 @@ class SimulatedSocket:
 
     @property
     def buffered_bytes(self) -> int:
-        return sum(map(len, self._buffer))
+        return sum(frame.size for frame in self._buffer)
 
     def write(self, frames: Sequence[Frame], /) -> None:
         if self.close_reason is None and self.over is None:

@@ -90,6 +90,13 @@ NAMED_CLOSE_CODES: frozenset[int] = frozenset(row.close_code for row in TABLE.va
 }
 """Every code that ends connections here; whatever else a client closes with is its own invention."""
 
+_REGISTERED = frozenset({*range(1000, 1004), *range(1007, 1015)})
+
+
+def may_be_sent(close_code: int, /) -> bool:
+    """Whether a close frame may carry it (RFC 6455 section 7.4; 1012 to 1014 were registered later)."""
+    return close_code in _REGISTERED or 3000 <= close_code < 5000
+
 
 def reconnect_advised(close_code: int) -> bool:
     """Whether a client that was closed with `close_code` should connect again.

@@ -1,7 +1,10 @@
-"""Values that travel through the gateway; times are milliseconds since the epoch unless named otherwise."""
+"""Values that travel through the gateway; times are milliseconds since the epoch unless named otherwise.
+
+Nobody changes a value. Those of which there is one for each message are not frozen: that triples their price.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import Any, NewType
 
@@ -15,12 +18,22 @@ ConversationId = NewType("ConversationId", str)
 ConnectionId = NewType("ConnectionId", str)
 GatewayId = NewType("GatewayId", str)
 
-_USER_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
+MAX_USER_ID_CHARS = 128
+_USER_ID = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{MAX_USER_ID_CHARS}}}")
 
 
 def is_valid_user_id(user_id: object, /) -> bool:
     """Whether it is a string of 1 to 128 characters without control characters (category Cc) or surrogates."""
     return isinstance(user_id, str) and _USER_ID.fullmatch(user_id) is not None
+
+
+def are_valid_user_ids(user_ids: Collection[str], /) -> bool:
+    """Whether every one is; much faster than one after the other where there are many."""
+    # Printable text has no control characters and no surrogates; other text is looked at in earnest.
+    lengths = list(map(len, user_ids))
+    if lengths and min(lengths) >= 1 and max(lengths) <= MAX_USER_ID_CHARS and "".join(user_ids).isprintable():
+        return True
+    return all(map(is_valid_user_id, user_ids))
 
 
 @attrs.frozen
@@ -106,7 +119,7 @@ class Priority(Enum):
     LOW = "low"
 
 
-@attrs.frozen
+@attrs.define(unsafe_hash=True)
 class Envelope:
     """A client's message on its way up: the upstream record before it is encoded.
 
@@ -130,7 +143,7 @@ class Envelope:
     extra: Mapping[str, Any] | None = None
 
 
-@attrs.frozen
+@attrs.define(unsafe_hash=True)
 class OutgoingRecord:
     """A record to be written to the broker, encoded."""
 
@@ -140,7 +153,7 @@ class OutgoingRecord:
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-@attrs.frozen
+@attrs.define(unsafe_hash=True)
 class Receipt:
     """Where a record stands once it is durable."""
 
@@ -160,7 +173,7 @@ class PublishFailure(Enum):
     """The broker refused the record (no such topic, no permission); it was not written."""
 
 
-@attrs.frozen
+@attrs.define(unsafe_hash=True)
 class ConsumedRecord:
     """A record read from one partition of a topic.
 
@@ -177,7 +190,7 @@ class ConsumedRecord:
     redelivered: bool = False
 
 
-@attrs.frozen
+@attrs.define(unsafe_hash=True)
 class Sender:
     """Who wrote a message, as far as the back end told."""
 
@@ -186,7 +199,7 @@ class Sender:
     avatar_url: str | None = None
 
 
-@attrs.frozen
+@attrs.define(unsafe_hash=True)
 class Delivery:
     """A message on its way down: the downstream record, parsed.
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 import click
 
 from imgateway.errors import GatewayError, SettingsError
+from imgateway_cli.commands.bench import bench
 from imgateway_cli.commands.check import check
 from imgateway_cli.commands.config import config
 from imgateway_cli.commands.connect import connect
@@ -39,7 +40,7 @@ def cli() -> None:
     """
 
 
-for _command in (serve, demo, check, config, token, connect):
+for _command in (serve, demo, check, config, token, connect, bench):
     cli.add_command(_command)
 
 

@@ -18,6 +18,7 @@ from imgateway.core.gateway import Gateway
 from imgateway.core.settings import Settings, authority
 from imgateway.errors import GatewayError
 from imgateway_cli.admin import admin_app
+from imgateway_cli.garbage import collect_seldom, leave_out_settled
 from imgateway_cli.wiring import compose
 
 ADMIN_MAX_FRAME_BYTES = 4096
@@ -49,6 +50,7 @@ def serve(settings: Settings, *, notes: Sequence[str] = ()) -> None:
 def run(main: Callable[[], Awaitable[None]]) -> None:
     """Run an asynchronous main function on the fastest event loop there is. Blocks."""
     _allow_many_sockets()
+    collect_seldom()
     uvloop = importlib.util.find_spec("uvloop") is not None
     anyio.run(main, backend="asyncio", backend_options={"use_uvloop": uvloop})
 
@@ -63,7 +65,7 @@ def client_server_config(app: Starlette, settings: Settings) -> uvicorn.Config:
         max_frame_bytes=server.max_frame_bytes,
         tls_cert=server.tls_cert,
         tls_key=server.tls_key,
-        plain_asgi=server.transport == "asgi",
+        transport=server.transport,
     )
 
 
@@ -111,6 +113,7 @@ async def drain_on_signal(gateway: Gateway) -> None:
     """Return when the gateway has drained after the first SIGTERM or SIGINT; a second one ends the process at once."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(leave_out_settled, lambda: len(gateway.connections))
             draining = False
             async for _ in signals:
                 if draining:

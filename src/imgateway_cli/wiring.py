@@ -124,14 +124,19 @@ async def _broker(
     if kafka is None:
         publisher = await stack.enter_async_context(MemoryPublisher(embedded.broker))
         return _Broker(publisher, lambda: MemoryConsumer(embedded.broker, own_topic, group))
-    from imgateway.adapters.kafka import KafkaConsumer, KafkaPublisher, TopicPlan
+    from imgateway.adapters.kafka import UNDELIVERED_MAX_MESSAGE_BYTES, KafkaConsumer, KafkaPublisher, TopicPlan
 
     access = kafka_access(kafka)
     factor, create = kafka.replication_factor, kafka.create_topics
     plans = (
         TopicPlan(kafka.upstream_topic, kafka.upstream_partitions, factor),
         TopicPlan(kafka.low_priority_topic, kafka.upstream_partitions, factor),
-        TopicPlan(kafka.undelivered_topic, kafka.downstream_partitions, factor),
+        TopicPlan(
+            kafka.undelivered_topic,
+            kafka.downstream_partitions,
+            factor,
+            max_message_bytes=UNDELIVERED_MAX_MESSAGE_BYTES,
+        ),
     )
     own = TopicPlan(own_topic, kafka.downstream_partitions, factor, kafka.downstream_retention_hours)
     writer = await stack.enter_async_context(KafkaPublisher(access, plans, create))

@@ -23,6 +23,7 @@ from imgateway.adapters.jwt.refusals import expired
 from imgateway.adapters.starlette.problems import problem
 from imgateway.core.settings_loading import SECTIONS, load
 from imgateway.core.settings_pending import PENDING_KEYS
+from imgateway.core.settings_services import KafkaSettings
 from imgateway.model import (
     ConnectionId,
     ConversationId,
@@ -39,6 +40,11 @@ from imgateway.model import (
 from imgateway.wire import messages
 from imgateway.wire.json_codec import JSON_V1, JsonCodec
 from imgateway.wire.records import decode_downstream, encode_undelivered, encode_upstream
+from imgateway_cli.bench.fleet import Outcome
+from imgateway_cli.bench.plan import Down, GivenTokens, Hold, Plan, Up
+from imgateway_cli.bench.report import report_of
+from imgateway_cli.bench.tally import Tally
+from imgateway_cli.bench.target import Target
 from imgateway_cli.main import cli
 
 ROOT = Path(__file__).parents[2]
@@ -210,6 +216,31 @@ def test_problems_are_what_the_gateway_answers(block: Block) -> None:
     assert json.loads(bytes(problem(expired()).body)) == json.loads(block.body)
 
 
+PLAN = Plan(Target("127.0.0.1", 8080, "127.0.0.1", "/ws"), GivenTokens(()), 1, 1, None, 1, Hold(1))
+LOADS: dict[str, Hold | Up | Down] = {
+    "connect": Hold(1),
+    "up": Up(1, None, 1, 1, 1, 1, ""),
+    "down": Down(KafkaSettings(), "", 1, 1, 1, 1, 1, ""),
+}
+
+
+def keys(value: object) -> object:
+    """The names in an object, but not what was counted by reason."""
+    return {name: keys(member) for name, member in value.items()} if isinstance(value, dict) else None
+
+
+@each("json report")
+def test_reports_are_what_bench_prints(block: Block) -> None:
+    shown = json.loads(block.body)
+    plan = attrs.evolve(PLAN, load=LOADS[shown["command"]])
+    report = report_of(plan, Outcome(Tally(), interrupted=False))
+    for part in (shown, *(member for member in shown.values() if isinstance(member, dict))):
+        for name in {"failed", "lost", "errors", "gateways", "write_errors"} & set(part):
+            part[name] = {} if isinstance(part[name], dict) else part[name]
+    assert list(shown) == list(report)
+    assert keys(shown) == keys(report)
+
+
 # Commands.
 
 OTHER_PROGRAMS = {"curl", "docker", "echo", "export", "kill", "lint-imports", "mypy", "pip", "pytest", "ruff", "source"}
@@ -243,6 +274,8 @@ def test_commands_exist_and_take_these_options(block: Block, monkeypatch: pytest
     for program, *arguments in commands(block):
         if program == "imgateway":
             name, command, rest = cli.resolve_command(click.Context(cli), arguments)
+            while isinstance(command, click.Group):
+                name, command, rest = command.resolve_command(click.Context(command), rest)
             assert command is not None
             command.make_context(name, rest, resilient_parsing=False)
         elif program == "uvicorn":

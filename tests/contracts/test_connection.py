@@ -50,7 +50,7 @@ class SimulatedTransport:
 
     @property
     def buffered_bytes(self) -> int:
-        return sum(map(len, self._buffered))
+        return sum(frame.size for frame in self._buffered)
 
     @property
     def sends_pings(self) -> bool:
@@ -196,7 +196,7 @@ class Unbounded(RecordingConnection):
 
 class DropsTheOldest(RecordingConnection):
     def send(self, frame: Frame, settlement: Settlement | None = None, /) -> SendOutcome:
-        while sum(len(waiting) for waiting, _ in self._waiting) + len(frame) > self.capacity:
+        while sum(waiting.size for waiting, _ in self._waiting) + frame.size > self.capacity:
             self._waiting.popleft()
         return super().send(frame, settlement)
 
@@ -205,7 +205,7 @@ class OverflowOnly(RecordingConnection):
     """Says that it is too much, and stays as it is."""
 
     def send(self, frame: Frame, settlement: Settlement | None = None, /) -> SendOutcome:
-        if sum(len(waiting) for waiting, _ in self._waiting) + len(frame) > self.capacity:
+        if sum(waiting.size for waiting, _ in self._waiting) + frame.size > self.capacity:
             return SendOutcome.OVERFLOW
         return super().send(frame, settlement)
 

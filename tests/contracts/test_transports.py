@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from cryptography import x509
@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 from imgateway.adapters.starlette import asgi_transport
 from imgateway.adapters.uvicorn import BoundServer, GatewayWebSocketProtocol, server_config, serving
 from imgateway.adapters.uvicorn.transport import SocketTransport
+from imgateway.adapters.uvicorn.websocket import frame_parser
 from imgateway.ports import Transport
 from imgateway.testing.raw_peer import RawPeer
 from imgateway.testing.running import assert_caught
@@ -80,9 +81,15 @@ class Host:
 
 
 @asynccontextmanager
-async def hosting(kind: type[SocketTransport], *, certificate: Path | None = None) -> AsyncIterator[Host]:
+async def hosting(
+    kind: type[SocketTransport],
+    transport: Literal["picows", "asgi"] = "picows",
+    *,
+    certificate: Path | None = None,
+) -> AsyncIterator[Host]:
     class Protocol(GatewayWebSocketProtocol):
         transport_class = kind
+        parser = staticmethod(frame_parser(transport))
 
     app = Attacher()
     config = server_config(
@@ -153,22 +160,42 @@ class Hosted(TransportSuite):
 
 
 @pytest.mark.anyio
-class TestUvicornTransport(Hosted):
-    """The socket of uvicorn's sansio implementation."""
+class TestPicowsTransport(Hosted):
+    """A socket of uvicorn's, its frames parsed by picows."""
 
     @pytest.fixture(scope="class")
     async def host(self, anyio_backend: object) -> AsyncIterator[Host]:
-        async with hosting(Impatient) as host:
+        async with hosting(Impatient, "picows") as host:
             yield host
 
 
 @pytest.mark.anyio
-class TestUvicornTransportOverTls(Hosted):
+class TestPicowsTransportOverTls(Hosted):
     """The same behind TLS."""
 
     @pytest.fixture(scope="class")
     async def host(self, anyio_backend: object, certificate: Path) -> AsyncIterator[Host]:
-        async with hosting(Impatient, certificate=certificate) as host:
+        async with hosting(Impatient, "picows", certificate=certificate) as host:
+            yield host
+
+
+@pytest.mark.anyio
+class TestWebsocketsTransport(Hosted):
+    """A socket of uvicorn's, its frames parsed by the websockets library."""
+
+    @pytest.fixture(scope="class")
+    async def host(self, anyio_backend: object) -> AsyncIterator[Host]:
+        async with hosting(Impatient, "asgi") as host:
+            yield host
+
+
+@pytest.mark.anyio
+class TestWebsocketsTransportOverTls(Hosted):
+    """The same behind TLS."""
+
+    @pytest.fixture(scope="class")
+    async def host(self, anyio_backend: object, certificate: Path) -> AsyncIterator[Host]:
+        async with hosting(Impatient, "asgi", certificate=certificate) as host:
             yield host
 
 

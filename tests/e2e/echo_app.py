@@ -60,7 +60,7 @@ class Echo:
     def _send(self, frame: Frame) -> None:
         assert self.transport is not None
         if self._outbox.offer(frame, self.transport.buffered_bytes):
-            self.transport.write(self._outbox.take())
+            self.transport.write(self._outbox.take(0.0))
         else:
             self.transport.close(CloseReason.of(Code.SLOW_CONSUMER))
 

@@ -2,11 +2,14 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pytest
 from kosoku import FailureError, run_fuzzingclient
 from tests.e2e.echo_app import EchoHost, echo_server
+
+from imgateway.adapters.uvicorn import GatewayWebSocketProtocol
+from imgateway.adapters.uvicorn.websocket import frame_parser
 
 pytestmark = pytest.mark.anyio
 
@@ -32,9 +35,13 @@ NOT_STRICT: Final = {
 CASES: Final = 289
 
 
-async def test_autobahn_cases() -> None:
+@pytest.mark.parametrize("transport", ["picows", "asgi"])
+async def test_autobahn_cases(transport: Literal["picows", "asgi"]) -> None:
+    class Protocol(GatewayWebSocketProtocol):
+        parser = staticmethod(frame_parser(transport))
+
     host = EchoHost()
-    async with echo_server(host) as bound:
+    async with echo_server(host, ws=Protocol) as bound:
         results = await _run(f"ws://{bound.host}:{bound.port}/attached")
     assert len(results) == CASES
     assert {result.case_id for result in results if not result.passed} == set(FAILING)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import resource
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from tests.e2e.light_client import LightClient, allow_many_files
 from tests.e2e.running_gateway import RunningGateway, Server, eventually, mint, running_gateway
 from tests.e2e.websocket_client import PATIENCE_SECONDS
 
+from imgateway.adapters.uvicorn.transport import SocketTransport
 from imgateway.core.settings import ConnectionSettings
 from imgateway.model import SessionRecord
 
@@ -247,3 +249,24 @@ async def test_a_gateway_that_was_left_leaves_nothing(server: Server) -> None:
     assert files() == open_files
     grown = {name: count - before[name] for name, count in objects().items() if count > before[name]}
     assert not grown
+
+
+async def test_a_connection_goes_without_garbage_collection(server: Server) -> None:
+    """What is left out of it (`imgateway_cli.garbage`) must not need it."""
+    if server is not Server.SOCKET:
+        return
+    async with running_gateway(server) as gateway:
+        client = await gateway.connect("alice")
+        gc.collect()
+        [connection] = gateway.gateway.connections
+        transport = connection._transport
+        assert isinstance(transport, SocketTransport)
+        kept: list[weakref.ref[Any]] = [weakref.ref(connection), weakref.ref(transport._parser)]
+        del connection, transport
+        gc.disable()
+        try:
+            await client.socket.close()
+            await eventually(lambda: not gateway.gateway.connections)
+            await eventually(lambda: [ref() for ref in kept] == [None, None])
+        finally:
+            gc.enable()

@@ -24,14 +24,15 @@ from tests.e2e.raw_connections import (
     send_until_cut_off,
 )
 
-from imgateway.adapters.uvicorn import server_config, serving
-from imgateway.adapters.uvicorn.inbound import MAX_FRAGMENTS
-from imgateway.adapters.uvicorn.transport import MAX_BYTES_BEFORE_PONG
+from imgateway.adapters.uvicorn import GatewayWebSocketProtocol, server_config, serving
+from imgateway.adapters.uvicorn.transport import MAX_BYTES_BEFORE_PONG, SocketTransport
+from imgateway.adapters.uvicorn.websocket import frame_parser
 from imgateway.model import CloseReason
 from imgateway.ports import Transport
 from imgateway.testing.raw_peer import BINARY, CONTINUATION, PING, PONG, TEXT, RawPeer, client_frame
 from imgateway.testing.transport import RecordingListener
 from imgateway.wire.frames import text_frame
+from imgateway.wire.inbound import MAX_FRAGMENTS
 
 pytestmark = pytest.mark.anyio
 
@@ -39,6 +40,11 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture(params=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
     return "asyncio", {"use_uvloop": request.param == "uvloop"}
+
+
+@pytest.fixture(params=["picows", "asgi"], autouse=True)
+def _parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GatewayWebSocketProtocol, "parser", staticmethod(frame_parser(request.param)))
 
 
 # The closing handshake.
@@ -118,7 +124,9 @@ async def test_pings_of_a_peer_that_does_not_read_pile_up_no_pongs() -> None:
 
     def watch() -> None:
         nonlocal most
-        most = max(most, attached[0].buffered_bytes)
+        transport = attached[0]
+        assert isinstance(transport, SocketTransport)
+        most = max(most, transport.transport.get_write_buffer_size())
         listener.told.clear()
 
     listener.on("pinged", watch)

@@ -247,6 +247,8 @@ async def test_the_wrong_protocol_is_named(guarded: GuardedKafka) -> None:
     assert "kafka.security_protocol" in tls_to_plain
     plain_to_password = await reason(KafkaAccess((guarded.with_password,)))
     assert "kafka.security_protocol" in plain_to_password
+    password_to_plain = await reason(KafkaAccess((guarded.address,), "SASL_PLAINTEXT", None, "PLAIN", "me", PASSWORD))
+    assert password_to_plain.endswith("this listener takes no login (no SASL) (kafka.security_protocol)")
 
 
 async def test_files_that_are_no_certificates(tmp_path: Path, authority: Authority, stranger: Authority) -> None:

@@ -276,4 +276,6 @@ async def test_tls(tmp_path: Path) -> None:
         with mock.patch.object(access, "CALL_SECONDS", 0.3):
             for url in (f"redis://127.0.0.1:{tls_port}/0", f"rediss://{server.address}/0"):
                 async with opened(url) as store:
-                    assert f"redis.url ({url.removesuffix('/0')}): " in await refused(store)
+                    said = await refused(store)
+                    assert f"redis.url ({url.removesuffix('/0')}): " in said
+                    assert ("a server without TLS is written redis://" in said) == url.startswith("rediss:")

@@ -38,7 +38,7 @@ def _check(frame: Frame, opcode: int, payload: bytes) -> None:
     assert (parsed.fin, parsed.rsv1, parsed.rsv2, parsed.rsv3) == (True, False, False, False)
     assert frame.opcode == opcode
     assert frame.payload == payload
-    assert len(frame) == len(frame.wire)
+    assert frame.size == len(frame.wire)
 
 
 @pytest.mark.parametrize("size", BOUNDARIES)

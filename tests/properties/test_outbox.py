@@ -27,7 +27,7 @@ class OutboxMachine(RuleBasedStateMachine):
     def live(self, capacity: int, early: list[Frame], welcome: Frame) -> None:
         self.begin(capacity)
         for frame in early:
-            self.offer(frame, True, 0.0)
+            self.offer(frame, True)
         self.put_first(welcome)
 
     def begin(self, capacity: int) -> None:
@@ -35,7 +35,6 @@ class OutboxMachine(RuleBasedStateMachine):
         self.outbox = Outbox(capacity)
         self.waiting: list[tuple[Frame, Named | None]] = []
         self.socket: list[tuple[int, Named | None]] = []
-        self.dropped: list[Named] = []
         self.reached: list[Named] = []
         self.times: dict[Named, float] = {}
         self.taken_out = False
@@ -46,37 +45,35 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @property
     def pending(self) -> int:
-        return sum(len(frame) for frame, _ in self.waiting)
+        return sum(frame.size for frame, _ in self.waiting)
 
     @property
     def open(self) -> list[Named]:
         """Those that were not handed over, oldest first."""
         under_way = [*(named for _, named in self.socket), *(named for _, named in self.waiting)]
-        return self.reached + [named for named in under_way if named is not None] + self.dropped
+        return self.reached + [named for named in under_way if named is not None]
 
-    @precondition(lambda self: not self.dropped)
-    @rule(frame=frames, with_settlement=st.booleans(), now=st.floats(0, 10))
-    def offer(self, frame: Frame, with_settlement: bool, now: float) -> None:
+    @rule(frame=frames, with_settlement=st.booleans())
+    def offer(self, frame: Frame, with_settlement: bool) -> None:
         named = Named() if with_settlement else None
-        fits = self.pending + self.buffered + len(frame) <= self.capacity
+        fits = self.pending + self.buffered + frame.size <= self.capacity
         alone = self.pending + self.buffered == 0
-        assert self.outbox.offer(frame, self.buffered, named, now) == (fits or alone)
+        assert self.outbox.offer(frame, self.buffered, named) == (fits or alone)
         if fits or alone:
             self.waiting.append((frame, named))
-            if named is not None:
-                self.times[named] = now
 
-    @precondition(lambda self: not self.taken_out and not self.dropped)
+    @precondition(lambda self: not self.taken_out)
     @rule(frame=frames)
     def put_first(self, frame: Frame) -> None:
         self.outbox.put_first(frame)
         self.waiting.insert(0, (frame, None))
 
     @precondition(lambda self: self.waiting)
-    @rule()
-    def take(self) -> None:
-        assert self.outbox.take() == [frame for frame, _ in self.waiting]
-        self.socket += [(len(frame), named) for frame, named in self.waiting]
+    @rule(now=st.floats(0, 10))
+    def take(self, now: float) -> None:
+        assert self.outbox.take(now) == [frame for frame, _ in self.waiting]
+        self.times.update((named, now) for _, named in self.waiting if named is not None)
+        self.socket += [(frame.size, named) for frame, named in self.waiting]
         self.waiting = []
         self.taken_out = True
 
@@ -102,24 +99,18 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.waiting) + len(self.socket) > 3)
     @rule()
-    def drop_pending(self) -> None:
-        self.outbox.drop_pending()
-        self.dropped += [named for _, named in self.waiting if named is not None]
-        self.waiting = []
-
-    @precondition(lambda self: self.dropped)
-    @rule()
     def abandon(self) -> None:
         # The last thing that happens to an outbox, so that nothing old can be reported any more.
         assert self.outbox.abandon() == self.open
         assert self.outbox.abandon() == []
         assert self.outbox.handed_over(0) == []
+        assert self.outbox.pending_bytes == 0
         self.begin(self.capacity)
 
     @invariant()
     def counts_what_waits(self) -> None:
         assert self.outbox.pending_bytes == self.pending
-        assert self.outbox.oldest_unsettled() == (self.times[self.open[0]] if self.open else None)
+        assert self.outbox.oldest_unsettled() == (self.times.get(self.open[0]) if self.open else None)
 
 
 TestOutbox = OutboxMachine.TestCase

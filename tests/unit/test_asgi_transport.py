@@ -87,7 +87,7 @@ async def test_frames_are_sent_in_order_and_counted_until_the_server_has_them() 
         frames = [text_frame("你好".encode()), binary_frame(b"\x00"), text_frame(b"")]
         setup.transport.write(frames)
         await quiet()
-        assert setup.transport.buffered_bytes == sum(map(len, frames))
+        assert setup.transport.buffered_bytes == sum(frame.size for frame in frames)
         assert setup.listener.told == []
         gate.set()
         await eventually(lambda: setup.listener.told)

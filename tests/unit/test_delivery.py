@@ -81,6 +81,7 @@ async def streaming(*, max_unsettled: int = 10_000) -> AsyncIterator[Stream]:
             bench.world.clock,
             lambda: stream.ours,
             bench.hub.let_go_of_slow,
+            lambda: bench.hub.hurried,
             max_unsettled,
         )
         stream = Stream(bench, feed, pump)
@@ -129,6 +130,18 @@ async def test_records_come_in_the_order_of_their_offsets() -> None:
             if offset % 70 == 0:
                 await quiet()
         assert [(await ann.next("new-message"))["id"] for _ in range(300)] == [str(number) for number in range(300)]
+
+
+async def test_a_client_that_reads_is_not_taken_for_slow_when_much_comes_at_once() -> None:
+    async with streaming() as stream:
+        ann = await stream.bench.connect("ann")
+        count = 4 * stream.bench.hub.limits.send_queue_bytes // 3000
+        for offset in range(count):
+            stream.feed.give(offset, message("ann", message_id=str(offset), content="x" * 3000))
+        await eventually(lambda: stream.feed.committed == {0: count})
+        assert [(await ann.next("new-message"))["id"] for _ in range(count)] == [str(number) for number in range(count)]
+        assert not ann.connection.closed
+        assert stream.bench.world.undelivered() == []
 
 
 async def test_what_may_be_a_repeat_says_so() -> None:

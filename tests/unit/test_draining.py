@@ -22,6 +22,7 @@ from tests.sockets import SimulatedSocket
 
 from imgateway.codes import TABLE, Code
 from imgateway.core import draining
+from imgateway.core import gateway as gateway_module
 from imgateway.core.draining import SPREAD_MS, close_paced
 from imgateway.model import Refusal
 
@@ -168,6 +169,30 @@ async def test_a_publisher_that_hangs_does_not_make_it_longer_than_allowed() -> 
             await house.gateway.drain()
         assert not house.gateway.ready
         assert await ann.ended() == DRAINING
+
+
+async def test_a_store_that_hangs_keeps_nothing_else_from_being_done_in_time() -> None:
+    async with running_gateway(settings(drain_seconds=1.0)) as house:
+        await house.connect("ann")
+        house.world.write_downstream(message("nobody"))
+        house.world.sessions.hang()
+        with anyio.fail_after(5):
+            await house.gateway.drain()
+            # Given up by the drain itself, not only when the gateway is left.
+            await house.world.services.ownership().acquire(GATEWAY_ID)
+        assert house.world.committed() == 1
+        house.world.sessions.release()
+
+
+async def test_leaving_after_a_drain_does_not_wait_for_the_same_once_more() -> None:
+    async with running_world() as world:
+        with mock.patch.object(gateway_module, "CUT_OFF_SECONDS", 6.0), anyio.fail_after(4):
+            async with new_gateway(world, settings(drain_seconds=0.1)) as gateway:
+                await gateway.wait_ready()
+                await House(world, gateway).connect("ann")
+                world.sessions.hang()
+                await gateway.drain()
+            await anyio.lowlevel.checkpoint()
 
 
 async def test_a_second_call_waits_for_the_first() -> None:

@@ -48,7 +48,7 @@ BAD = {
     "observability.log_level = 'INFO'": (
         'observability.log_level: expected one of "debug", "info", "warning", "error", got "INFO"'
     ),
-    "server.transport = 'fast'": 'server.transport: expected one of "auto", "asgi", got "fast"',
+    "server.transport = 'fast'": 'server.transport: expected one of "auto", "picows", "asgi", got "fast"',
     # ranges and forms
     "server.port = 65536": "server.port: expected a number from 0 to 65535, got 65536",
     "server.admin_port = -1": "server.admin_port: expected a number from 0 to 65535, got -1",
@@ -118,7 +118,6 @@ BAD = {
     # parts that are not there yet
     "grpc.prefix = '/api'": "grpc: not available in this version: there are no REST routes",
     "degradation.enabled = true": "degradation: not available in this version: load is not shed by class",
-    "server.transport = 'picows'": 'server.transport: "picows" is not available in this version',
     "connections.ack_timeout_seconds = 1": (
         "connections.ack_timeout_seconds: not available in this version: clients can't acknowledge deliveries"
     ),

@@ -53,7 +53,7 @@ def servers(draw: st.DrawFn) -> ServerSettings:
         tls_cert=with_tls,
         tls_key=with_tls,
         max_frame_bytes=draw(st.integers(10_000, 10**9)),
-        transport=draw(st.sampled_from(["auto", "asgi"])),
+        transport=draw(st.sampled_from(["auto", "picows", "asgi"])),
     )
 
 

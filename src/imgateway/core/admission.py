@@ -1,6 +1,7 @@
 """Who gets a connection, decided before the upgrade and in the order of what it costs."""
 
 import logging
+import random
 import traceback
 from collections import Counter
 
@@ -8,10 +9,13 @@ import attrs
 
 from imgateway.codes import Code
 from imgateway.core.settings import ConnectionSettings
+from imgateway.core.turnstile import Turnstile
 from imgateway.model import ConnectRequest, Credentials, Identity, Refusal, is_valid_user_id
 from imgateway.ports import Authenticator, Clock, ConnectionRegistry, GatewayObserver
 
 RETRY_AFTER_SECONDS = 1
+CROWD_RETRY_AFTER_SECONDS = 10
+"""Whoever finds too many others waiting is told to come back after a random time up to this."""
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +48,7 @@ class Admission:
     Attributes:
         expiry_grace_ms: how long a connection outlives its proof, and a proof therefore still opens one.
         closed: why nobody is let in just now (starting, draining), or None.
+        turnstile: what a crowd has to pass; run by the owner.
     """
 
     authenticator: Authenticator
@@ -53,6 +58,7 @@ class Admission:
     limits: ConnectionSettings
     expiry_grace_ms: int
     closed: Refusal | None = None
+    turnstile: Turnstile = attrs.field(factory=Turnstile)
     _places: int = 0
     _places_by_ip: Counter[str] = attrs.field(factory=Counter)
 
@@ -119,6 +125,9 @@ class Admission:
         place = self._enter(client_ip)
         admitted = None
         try:
+            if not await self.turnstile.enter():
+                wait = random.randint(1, CROWD_RETRY_AFTER_SECONDS)
+                return Refusal(Code.OVERLOADED, "Too many clients are connecting.", "crowd", wait)
             identity = await self.verify(request.credentials)
             if isinstance(identity, Refusal):
                 return identity

@@ -31,6 +31,10 @@ from imgateway.wire.session import ClientSession, Rejected, SessionMove, Session
 MOST_HELD_SECONDS = 60.0
 """A client that does not take a record for so long is let go of: until then nothing behind it can be committed."""
 
+# A member of an enumeration costs a look-up by name; these are asked for with every frame.
+_OPENING, _CLOSED = SessionState.OPENING, SessionState.CLOSED
+_QUEUED = SendOutcome.QUEUED
+
 
 class LiveConnection:
     """Implements `ports.ClientConnection`, and listens to its transport (`ports.TransportListener`).
@@ -41,15 +45,18 @@ class LiveConnection:
 
     __slots__ = (
         "__weakref__",
+        "_backlog",
         "_close_when_idle",
         "_codec",
         "_connection_id",
         "_control_budget",
         "_device_id",
         "_host",
+        "_much",
         "_outbox",
         "_pulse",
         "_session",
+        "_told_waiting",
         "_transport",
         "client_ip",
         "connected_at",
@@ -82,6 +89,9 @@ class LiveConnection:
         limits = host.limits
         self._session = ClientSession(codec, limits.max_content_bytes, limits.max_malformed_frames)
         self._outbox = Outbox(limits.send_queue_bytes)
+        self._much = limits.send_queue_bytes // 2
+        self._backlog = 0
+        self._told_waiting = 0
         self._transport: Transport | None = None
         self._pulse = Pulse()
         self._control_budget = ControlBudget()
@@ -134,9 +144,7 @@ class LiveConnection:
         if self.closed:
             return
         self._session.move(SessionMove.WELCOME)
-        frame = text_frame(self._codec.encode(welcome, self._host.clock.now()))
-        self._outbox.put_first(frame)
-        self._host.observer.outbox_bytes(len(frame))
+        self._outbox.put_first(text_frame(self._codec.encode(welcome, self._host.clock.now())))
         self._host.mark_dirty(self)
         self.release(Hold.OPENING)
 
@@ -153,13 +161,11 @@ class LiveConnection:
         if transport is None:
             return
         if reason.code == CloseReason.of(Code.SLOW_CONSUMER).code:
-            self._drop_pending()
             self._abandon(Undelivered.SLOW_CONSUMER)
         elif welcomed:
             self.flush()
         else:
             # Nothing comes before a welcome, and there will be none.
-            self._drop_pending()
             self._abandon(Undelivered.NO_CONNECTION)
         if farewell is not None:
             transport.write((text_frame(self._codec.encode(farewell, self._host.clock.now())),))
@@ -193,17 +199,18 @@ class LiveConnection:
 
     def send(self, frame: Frame, settlement: Settlement | None = None, /) -> SendOutcome:
         """Hand over a frame; see the port."""
-        if self._session.state is SessionState.CLOSED:
+        if self._session.state is _CLOSED:
             return SendOutcome.CLOSED
-        host = self._host
-        transport = self._transport
-        buffered = 0 if transport is None else transport.buffered_bytes
-        if not self._outbox.offer(frame, buffered, settlement, host.wheel_time):
+        # The transport's buffer grows by what is flushed only, and is looked at then.
+        buffered = self._look_at_buffer() if self._backlog else 0
+        if not self._outbox.offer(frame, buffered, settlement):
             self.close(CloseReason.of(Code.SLOW_CONSUMER))
             return SendOutcome.OVERFLOW
-        host.observer.outbox_bytes(len(frame.wire))
-        host.mark_dirty(self)
-        return SendOutcome.QUEUED
+        if not self.marked:
+            self._host.mark_dirty(self)
+        if self._outbox.pending_bytes + buffered > self._much:
+            self._host.hurry()
+        return _QUEUED
 
     def say(self, message: ServerMessage, /) -> SendOutcome:
         """Encode and send a message to this client alone."""
@@ -226,33 +233,41 @@ class LiveConnection:
     def flush(self) -> bool:
         """Write everything that waits; False where the kernel has not taken it all yet."""
         transport = self._transport
-        if transport is None or self._session.state is SessionState.OPENING:
+        if transport is None or self._session.state is _OPENING:
+            self._tell_of_waiting()
             return True
         outbox = self._outbox
         if outbox.pending_bytes:
-            self._host.observer.outbox_bytes(-outbox.pending_bytes)
-            transport.write(outbox.take())
+            transport.write(outbox.take(self._host.wheel_time))
         self.settle()
-        return outbox.oldest_unsettled() is None
+        return not self._backlog
 
     def settle(self) -> None:
         """Report the records that the kernel has taken."""
-        transport = self._transport
-        if transport is not None:
-            done = self._outbox.handed_over(transport.buffered_bytes)
-            if done:
-                self._host.observer.delivery("handed_over", len(done))
-                for settlement in done:
-                    settlement.handed_over(self.identity.user_id)
+        done = self._outbox.handed_over(self._look_at_buffer())
+        if done:
+            self._host.observer.delivery("handed_over", len(done))
+            user_id = self.identity.user_id
+            for settlement in done:
+                settlement.handed_over(user_id)
 
-    def _drop_pending(self) -> None:
-        self._host.observer.outbox_bytes(-self._outbox.pending_bytes)
-        self._outbox.drop_pending()
+    def _look_at_buffer(self) -> int:
+        transport = self._transport
+        self._backlog = buffered = 0 if transport is None else transport.buffered_bytes
+        if buffered or self._told_waiting:
+            self._tell_of_waiting()
+        return buffered
+
+    def _tell_of_waiting(self) -> None:
+        waiting = self._backlog + self._outbox.pending_bytes
+        self._host.observer.outbox_bytes(waiting - self._told_waiting)
+        self._told_waiting = waiting
 
     def _abandon(self, reason: Undelivered) -> None:
         abandoned = self._outbox.abandon()
         if abandoned:
             self._host.observer.delivery("missed", len(abandoned))
+        self._tell_of_waiting()
         for settlement in abandoned:
             settlement.missed(self.identity.user_id, reason)
 
@@ -293,9 +308,9 @@ class LiveConnection:
         """The socket is closed."""
         if not self.closed:
             self._retire()
-        self._drop_pending()
         self._abandon(Undelivered.NO_CONNECTION)
         self._transport = None
+        self._look_at_buffer()
         self._host.gone(self, close_code)
 
     def _rejected(self, rejected: Rejected) -> None:
@@ -338,7 +353,7 @@ class LiveConnection:
     def message_answered(self) -> None:
         """One message less does."""
         self.in_flight -= 1
-        if self.in_flight < self._host.limits.max_inflight_messages:
+        if self.in_flight == self._host.limits.max_inflight_messages - 1:
             self.release(Hold.WINDOW)
         if not self.in_flight and self._close_when_idle is not None:
             self.close(self._close_when_idle)

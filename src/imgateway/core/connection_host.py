@@ -42,6 +42,10 @@ class ConnectionHost(Protocol):
         """It has something to flush."""
         ...
 
+    def hurry(self) -> None:
+        """A dirty connection has much to flush."""
+        ...
+
     def message_arrived(self, connection: "LiveConnection", message: SendMessage | MarkRead, /) -> None:
         """A client's message for the back end."""
         ...

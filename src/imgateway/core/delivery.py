@@ -33,6 +33,7 @@ class DeliveryPump:
     Attributes:
         may_commit: whether the topic is certainly ours; asked before each commit.
         on_stall: asked, when a partition stays full, to let go of whoever holds a record back for so many seconds.
+        is_hurried: whether some connection has so much to flush that it should have its turn before the next record.
     """
 
     consumer: DownstreamConsumer
@@ -41,11 +42,13 @@ class DeliveryPump:
     clock: Clock
     may_commit: Callable[[], bool]
     on_stall: Callable[[float], None]
+    is_hurried: Callable[[], bool] = lambda: False
     max_unsettled: int = 10_000
     _watermark: Watermark = attrs.field(factory=Watermark)
     _committed: dict[int, int] = attrs.field(factory=dict)
     _committed_at: float = attrs.field(init=False)
     _room: anyio.Event = attrs.field(factory=anyio.Event)
+    _waits_for_room: bool = False
 
     def __attrs_post_init__(self) -> None:
         self._committed_at = self.clock.monotonic()
@@ -56,16 +59,15 @@ class DeliveryPump:
         Raises:
             ServiceUnavailableError: as the consumer says; what is open stays uncommitted.
         """
+        until = self.clock.monotonic() + SLICE_SECONDS
         while True:
-            records = await self.consumer.take()
-            until = self.clock.monotonic() + SLICE_SECONDS
-            for record in records:
+            for record in await self.consumer.take():
                 partition = record.partition
                 if self._watermark.unsettled(partition) >= self.max_unsettled:
                     await self._wait_for_room(partition)
                 entry = self._watermark.open(partition, record.offset)
                 self.router.route(record, partial(self._settled, partition, entry))
-                if self.clock.monotonic() >= until:
+                if self.clock.monotonic() >= until or self.is_hurried():
                     # Sockets want to be read and written as well.
                     await anyio.lowlevel.checkpoint()
                     until = self.clock.monotonic() + SLICE_SECONDS
@@ -85,15 +87,18 @@ class DeliveryPump:
 
     def _settled(self, partition: int, entry: OpenRecord) -> None:
         self._watermark.settle(partition, entry)
-        self._room.set()
+        if self._waits_for_room:
+            self._room.set()
 
     async def _wait_for_room(self, partition: int) -> None:
+        self._waits_for_room = True
         while self._watermark.unsettled(partition) >= self.max_unsettled:
             self._room = anyio.Event()
             with anyio.move_on_after(STALL_SECONDS) as waiting:
                 await self._room.wait()
             if waiting.cancelled_caught:
                 self.on_stall(STALL_SECONDS)
+        self._waits_for_room = False
 
     async def commit_regularly(self) -> None:
         """Commit every `COMMIT_SECONDS` until cancelled; a failed attempt is made again, and said once."""

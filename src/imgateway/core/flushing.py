@@ -29,9 +29,15 @@ class Flushable(Protocol):
 
 @attrs.define(eq=False)
 class Flusher:
-    """Flushes marked connections, first marked first served."""
+    """Flushes marked connections, first marked first served.
+
+    Attributes:
+        hurried: whether a marked connection has much to flush: who sends it more should let it have its turn first.
+            Set by connections; over with the next turn.
+    """
 
     clock: Clock
+    hurried: bool = False
     _marked: deque[Flushable] = attrs.field(factory=deque)
     _wake: anyio.Event = attrs.field(factory=anyio.Event)
 
@@ -59,13 +65,15 @@ class Flusher:
 
     async def _flush_marked(self) -> list[Flushable]:
         unsettled = []
-        until = self.clock.monotonic() + SLICE_SECONDS
-        for _ in range(len(self._marked)):
-            connection = self._marked.popleft()
+        self.hurried = False
+        marked, monotonic = self._marked, self.clock.monotonic
+        until = monotonic() + SLICE_SECONDS
+        for _ in range(len(marked)):
+            connection = marked.popleft()
             connection.marked = False
             if not connection.flush():
                 unsettled.append(connection)
-            if self.clock.monotonic() >= until:
+            if monotonic() >= until:
                 await anyio.lowlevel.checkpoint()
-                until = self.clock.monotonic() + SLICE_SECONDS
+                until = monotonic() + SLICE_SECONDS
         return unsettled

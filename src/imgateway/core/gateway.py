@@ -26,12 +26,16 @@ from imgateway.ports import Codec, Transport, TransportListener
 SERVICE_NAME = "im-gateway"
 CUT_OFF_SECONDS = 5.0
 """How long leaving waits for sockets that were cut off, and for presence to be removed."""
+LEAST_SECONDS = 1.0
+"""So long it waits in any case, after a drain that took all its time."""
 RETRY_SECONDS = 1.0
 """How often what could not be written to the undelivered topic is offered again."""
 PARTING_SHARE = 0.6
 """Of the time for draining: over so much of it the clients are sent away."""
 CUT_OFF_SHARE = 0.85
 """Of the time for draining: after so much of it who has not left is cut off; the rest is for writing and committing."""
+WRITE_SHARE = 0.9
+"""Of the time for draining: after so much of it nothing is written any more; the rest is for giving the id up."""
 
 _STARTING = Refusal(Code.UNAVAILABLE, "The gateway is not ready yet.", "not_ready", 1)
 _LAPSED = Refusal(Code.DRAINING, "The gateway has lost its id and claims it anew.", "not_ready", 1)
@@ -169,6 +173,7 @@ class _Life:
         self._tasks = tasks
         self._draining = False
         self._drained = anyio.Event()
+        self._drain_ends_at: float | None = None
         self.hub = ConnectionHub(settings, parts)
         self.hub.admission.closed = _STARTING
         self._router = LocalRouter(
@@ -188,6 +193,7 @@ class _Life:
             on_begun=self._begin,
             on_lost=self._lose,
             on_stall=self.hub.let_go_of_slow,
+            is_hurried=lambda: self.hub.hurried,
             max_unsettled=(settings.kafka or KafkaSettings()).max_unsettled_records,
         )
         tasks.start_soon(self.hub.run)
@@ -210,6 +216,8 @@ class _Life:
         self._draining = True
         self.hub.admission.closed = _DRAINING
         seconds = self.settings.gateway.drain_seconds
+        begun_at = anyio.current_time()
+        self._drain_ends_at = begun_at + seconds
         _log.info("draining", extra={"connections": len(self.hub.connections)})
         try:
             with anyio.move_on_after(seconds) as time:
@@ -220,11 +228,14 @@ class _Life:
                 await self._cut_off()
                 # From here on whatever came could only be undelivered; the next owner of the id will read it.
                 self._tenure.stop_reading()
-                await self.parts.publisher.flush()
-                await self.hub.presence.flush()
-                await _try("committing", self._tenure.commit)
+                with anyio.CancelScope(deadline=begun_at + seconds * WRITE_SHARE) as writing:
+                    # At a time: a store or a broker that is down does not keep the other from what it can do.
+                    async with anyio.create_task_group() as last:
+                        last.start_soon(self.hub.presence.flush)
+                        await self.parts.publisher.flush()
+                        await _try("committing", self._tenure.commit)
                 await _try("releasing ownership", self._tenure.step_down)
-            if time.cancelled_caught:
+            if time.cancelled_caught or writing.cancelled_caught:
                 _log.warning("draining took too long", extra={"connections": len(self.hub.connections)})
             else:
                 _log.info("drained")
@@ -234,10 +245,14 @@ class _Life:
     async def end(self) -> None:
         """Cut off and stop; bounded in time, not to be cancelled."""
         self.hub.admission.closed = _DRAINING
-        with anyio.move_on_after(CUT_OFF_SECONDS, shield=True):
+        seconds = CUT_OFF_SECONDS
+        if self._drain_ends_at is not None:
+            # What a drain could not do in its time is tried again, and not waited for as long again.
+            seconds = min(seconds, max(LEAST_SECONDS, self._drain_ends_at - anyio.current_time()))
+        with anyio.move_on_after(seconds, shield=True):
             await self._cut_off()
             await self.hub.presence.flush()
-        with anyio.move_on_after(CUT_OFF_SECONDS, shield=True):
+        with anyio.move_on_after(seconds, shield=True):
             await _try("releasing ownership", self._tenure.step_down)
         self._tasks.cancel_scope.cancel()
 
@@ -249,6 +264,7 @@ class _Life:
     def _begin(self) -> None:
         if not self._draining:
             self.hub.admission.closed = None
+            self.hub.admission.turnstile.begin_anew()
             self.begun.set()
             _log.info("ready", extra={"gateway_id": self.settings.gateway_id})
 

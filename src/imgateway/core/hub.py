@@ -67,6 +67,7 @@ class ConnectionHub:
             tasks.start_soon(self._flusher.run)
             tasks.start_soon(self.presence.run)
             tasks.start_soon(self._check_tokens)
+            tasks.start_soon(self.admission.turnstile.run)
             while True:
                 await anyio.sleep(TICK_SECONDS)
                 self.tick()
@@ -189,6 +190,15 @@ class ConnectionHub:
     def mark_dirty(self, connection: LiveConnection, /) -> None:
         """Flush it in the next turn."""
         self._flusher.mark(connection)
+
+    def hurry(self) -> None:
+        """It has much to flush: it shall have its turn before it is sent more."""
+        self._flusher.hurried = True
+
+    @property
+    def hurried(self) -> bool:
+        """Whether a connection waits for its turn with much to flush."""
+        return self._flusher.hurried
 
     def message_arrived(self, connection: LiveConnection, message: SendMessage | MarkRead, /) -> None:
         """Take the message in."""

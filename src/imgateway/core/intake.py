@@ -2,6 +2,8 @@
 
 import random
 from collections import deque
+from collections.abc import Mapping
+from typing import Any, cast
 
 import attrs
 
@@ -35,19 +37,28 @@ class _Waiter:
     connection: LiveConnection
     client_msg_id: str
     until: float
-    answered: bool = False
+    answered: bool
 
 
 @attrs.define(eq=False)
-class _Pending:
-    """One message between the client and the broker. Implements `ports.PublishTicket`."""
+class _Pending(_Waiter):
+    """One message between its client and the broker. Implements `ports.PublishTicket`.
+
+    Attributes:
+        joined: retries that wait with it.
+    """
 
     intake: "Intake"
     record: OutgoingRecord
     key: MessageKey
     recalled: "Recalled[_Pending] | None"
-    waiters: list[_Waiter]
     offered_at: float
+    joined: list[_Waiter] | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether anybody still wants to hear."""
+        return not self.answered or any(not waiter.answered for waiter in self.joined or ())
 
     def settled(self, outcome: Receipt | PublishFailure, /) -> None:
         """The broker's word."""
@@ -81,18 +92,21 @@ class Intake:
     def take(self, connection: LiveConnection, message: SendMessage | MarkRead, /) -> None:
         """Take in a client's message. Never blocks."""
         now = self.clock.monotonic()
-        client_msg_id = message.client_msg_id
-        key = (ConversationId(message.conversation_id), "" if client_msg_id is UNSET else str(client_msg_id))
+        client_msg_id = "" if message.client_msg_id is UNSET else message.client_msg_id
+        key = (cast(ConversationId, message.conversation_id), client_msg_id)
         recalled: Recalled[_Pending] | None = None
-        if key[1]:
+        if client_msg_id:
             fingerprint = _fingerprint(message)
             known = self._recent.find(connection.user_id, key, now)
             if known is not None:
-                self._retried(connection, key[1], known, fingerprint, now)
+                self._retried(connection, client_msg_id, known, fingerprint, now)
                 return
             recalled = Recalled(fingerprint, now, None)
-        pending = _Pending(self, self._encode(connection, message, key), key, recalled, [], now)
-        self._await(pending, connection, now)
+        until = now + self.delivery_timeout_seconds
+        record = self._encode(connection, message, key)
+        pending = _Pending(connection, client_msg_id, until, False, self, record, key, recalled, now)
+        self._waiting.append(pending)
+        connection.message_in_flight()
         if recalled is not None:
             recalled.pending = pending
             self._recent.remember(connection.user_id, key, recalled)
@@ -112,11 +126,15 @@ class Intake:
                 self._forget(pending)
         if isinstance(outcome, Receipt):
             self.observer.published(now - pending.offered_at)
-        for position, waiter in enumerate(pending.waiters):
-            if not waiter.answered:
-                self._answer(waiter, outcome, "duplicate" if position else "accepted")
-        pending.waiters.clear()
-        self.offer_stalled()
+        if not pending.answered:
+            self._answer(pending, outcome, "accepted")
+        if pending.joined:
+            for waiter in pending.joined:
+                if not waiter.answered:
+                    self._answer(waiter, outcome, "duplicate")
+            pending.joined = None
+        if self._stalled:
+            self.offer_stalled()
 
     def tick(self) -> None:
         """Answer whoever has waited too long, and try what found no room. Call it every now and then."""
@@ -132,13 +150,13 @@ class Intake:
         """Offer what found no room, first come first served; what nobody waits for any more was never offered."""
         while self._stalled:
             pending = self._stalled[0]
-            if all(waiter.answered for waiter in pending.waiters):
+            if not pending.waits:
                 self._forget(pending)
             elif not self._offer(pending):
                 return
             self._stalled.popleft()
-            # The first waiter sent it; retries that joined may be held for another message of their own.
-            pending.waiters[0].connection.release(Hold.INTAKE)
+            # Only the sender: retries that joined may be held for another message of their own.
+            pending.connection.release(Hold.INTAKE)
 
     def _offer(self, pending: _Pending) -> bool:
         size = len(pending.record.value)
@@ -150,9 +168,10 @@ class Intake:
         return taken
 
     def _encode(self, connection: LiveConnection, message: SendMessage | MarkRead, key: MessageKey) -> OutgoingRecord:
+        extra: Mapping[str, Any] | None
         if isinstance(message, SendMessage):
             message_type, content = message.message_type, message.content
-            extra = None if message.extra is UNSET else message.extra
+            extra = None if message.extra is UNSET else cast(Mapping[str, Any], message.extra)
         else:
             message_type, content, extra = 0, "", {"seq_id": message.seq_id}
         envelope = Envelope(
@@ -169,9 +188,11 @@ class Intake:
         )
         return encode_upstream(envelope, self.topics.upstream, Priority.NORMAL, extra_as_text=self.extra_as_text)
 
-    def _await(self, pending: _Pending, connection: LiveConnection, now: float) -> None:
-        waiter = _Waiter(connection, pending.key[1], now + self.delivery_timeout_seconds)
-        pending.waiters.append(waiter)
+    def _join(self, pending: _Pending, connection: LiveConnection, now: float) -> None:
+        waiter = _Waiter(connection, pending.client_msg_id, now + self.delivery_timeout_seconds, False)
+        if pending.joined is None:
+            pending.joined = []
+        pending.joined.append(waiter)
         self._waiting.append(waiter)
         connection.message_in_flight()
 
@@ -190,7 +211,7 @@ class Intake:
             self.observer.message_up("duplicate")
             connection.say(_ack(client_msg_id, "duplicate", known.receipt))
         elif known.pending is not None:
-            self._await(known.pending, connection, now)
+            self._join(known.pending, connection, now)
 
     def _answer(self, waiter: _Waiter, outcome: Receipt | PublishFailure, status: str) -> None:
         waiter.answered = True
@@ -211,8 +232,8 @@ class Intake:
         connection.message_answered()
 
     def _forget(self, pending: _Pending) -> None:
-        if pending.recalled is not None and pending.waiters:
-            self._recent.forget(pending.waiters[0].connection.user_id, pending.key, pending.recalled)
+        if pending.recalled is not None:
+            self._recent.forget(pending.connection.user_id, pending.key, pending.recalled)
 
 
 def _ack(client_msg_id: str, status: str, receipt: Receipt) -> MessageAck:

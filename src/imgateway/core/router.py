@@ -21,6 +21,8 @@ from imgateway.wire.frames import Frame, text_frame
 from imgateway.wire.messages import UNSET, NewMessage, SenderData, ServerMessage, SignalMessage
 from imgateway.wire.records import decode_downstream
 
+_QUEUED = SendOutcome.QUEUED  # a look-up by name costs more than the comparison
+
 _log = logging.getLogger(__name__)
 
 
@@ -83,9 +85,10 @@ class LocalRouter:
     def _route_delivery(self, delivery: Delivery, record: ConsumedRecord, on_settled: Callable[[], None]) -> None:
         message = _new_message(delivery, redelivered=record.redelivered)
         frames: dict[str, Frame] = {}
+        codec: Codec | None = None
         settlement = RecordSettlement(record, self._finished, on_settled)
         device_id = delivery.target_device_id
-        of_user = self.registry.of_user
+        of_user, queued = self.registry.of_user, 0
         for user_id in delivery.targets:
             connections = of_user(user_id)
             if device_id is not None:
@@ -93,14 +96,20 @@ class LocalRouter:
             if not connections:
                 settlement.leave_out(user_id, Undelivered.NO_CONNECTION)
                 continue
-            settlement.expect(len(connections))
+            if len(connections) > 1:
+                settlement.expect_several()
             for connection in connections:
-                outcome = connection.send(self._frame(message, connection.codec, frames), settlement)
-                if outcome is SendOutcome.OVERFLOW:
-                    settlement.missed(user_id, Undelivered.SLOW_CONSUMER)
-                elif outcome is SendOutcome.CLOSED:
-                    settlement.missed(user_id, Undelivered.NO_CONNECTION)
-        settlement.seal()
+                if connection.codec is not codec:
+                    codec = connection.codec
+                    frame = self._frame(message, codec, frames)
+                outcome = connection.send(frame, settlement)
+                if outcome is _QUEUED:
+                    queued += 1
+                elif outcome is SendOutcome.OVERFLOW:
+                    settlement.leave_out(user_id, Undelivered.SLOW_CONSUMER)
+                else:
+                    settlement.leave_out(user_id, Undelivered.NO_CONNECTION)
+        settlement.seal(queued)
 
     def _frame(self, message: ServerMessage, codec: Codec, frames: dict[str, Frame]) -> Frame:
         frame = frames.get(codec.name)

@@ -93,8 +93,12 @@ class ServerSettings:
         default=65536,
         metadata=key("A longer message from a client closes its connection (1009).", unit="bytes", rule=at_least(2048)),
     )
-    transport: Literal["auto", "asgi"] = attrs.field(
-        default="auto", metadata=key("How sockets are driven: the fastest way there is, or plain ASGI.")
+    transport: Literal["auto", "picows", "asgi"] = attrs.field(
+        default="auto",
+        metadata=key(
+            "What parses WebSocket frames: `picows` does it in C, `asgi` by the library that ASGI servers use; "
+            "`auto` is picows where it is installed."
+        ),
     )
 
 

@@ -33,7 +33,7 @@ class Tenure:
     Attributes:
         on_begun: called each time everything is in place.
         on_lost: called when ownership was lost, before it is claimed anew: nothing of ours may go on.
-        on_stall: see `DeliveryPump`; so is `max_unsettled`.
+        on_stall: see `DeliveryPump`; so are `is_hurried` and `max_unsettled`.
         consuming: whether the downstream topic is being read.
         registered: whether others can find this gateway.
     """
@@ -45,6 +45,7 @@ class Tenure:
     on_begun: Callable[[], None]
     on_lost: Callable[[], None]
     on_stall: Callable[[float], None]
+    is_hurried: Callable[[], bool] = lambda: False
     max_unsettled: int = 10_000
     consuming: bool = False
     registered: bool = False
@@ -144,6 +145,7 @@ class Tenure:
                 parts.clock,
                 lambda: parts.ownership.held,
                 self.on_stall,
+                self.is_hurried,
                 self.max_unsettled,
             )
             async with anyio.create_task_group() as tasks:

@@ -32,7 +32,9 @@ class Watermark:
 
     def open(self, partition: int, offset: int, /) -> OpenRecord:
         """A record was read. Returns the token that `settle` takes."""
-        state = self._partitions.setdefault(partition, _Partition())
+        state = self._partitions.get(partition)
+        if state is None:
+            state = self._partitions[partition] = _Partition()
         entry = OpenRecord(offset)
         state.entries.append(entry)
         state.unsettled += 1

@@ -36,7 +36,7 @@ class RecordingConnection:
         """Take a frame, unless the connection is closed or too much waits."""
         if self.reason is not None:
             return SendOutcome.CLOSED
-        if sum(len(waiting) for waiting, _ in self._waiting) + len(frame) > self.capacity:
+        if sum(waiting.size for waiting, _ in self._waiting) + frame.size > self.capacity:
             self.close(CloseReason.of(Code.SLOW_CONSUMER))
             self._miss(Undelivered.SLOW_CONSUMER)
             return SendOutcome.OVERFLOW

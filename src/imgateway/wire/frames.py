@@ -17,19 +17,21 @@ class Frame:
     Attributes:
         wire: header and payload, ready for the socket.
         opcode: `TEXT` or `BINARY`.
+        size: bytes on the wire, header included.
     """
 
-    __slots__ = ("_header_size", "opcode", "wire")
+    __slots__ = ("_header_size", "opcode", "size", "wire")
 
     def __init__(self, opcode: int, payload: bytes) -> None:
-        size = len(payload)
-        if size < 126:
-            header = bytes((_FIN | opcode, size))
-        elif size < 65536:
-            header = bytes((_FIN | opcode, 126)) + size.to_bytes(2, "big")
+        length = len(payload)
+        if length < 126:
+            header = bytes((_FIN | opcode, length))
+        elif length < 65536:
+            header = bytes((_FIN | opcode, 126)) + length.to_bytes(2, "big")
         else:
-            header = bytes((_FIN | opcode, 127)) + size.to_bytes(8, "big")
+            header = bytes((_FIN | opcode, 127)) + length.to_bytes(8, "big")
         self.wire = header + payload
+        self.size = len(self.wire)
         self.opcode = opcode
         self._header_size = len(header)
 
@@ -37,10 +39,6 @@ class Frame:
     def payload(self) -> bytes:
         """The payload alone, for transports that build their own frames."""
         return self.wire[self._header_size :]
-
-    def __len__(self) -> int:
-        """Bytes on the wire, header included."""
-        return len(self.wire)
 
 
 def text_frame(payload: bytes, /) -> Frame:

@@ -1,7 +1,7 @@
 """The broker's records: upstream and undelivered ones encoded, downstream ones decoded. All values are UTF-8 JSON."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET
@@ -19,7 +19,7 @@ from imgateway.model import (
     Signal,
     Undelivered,
     UserId,
-    is_valid_user_id,
+    are_valid_user_ids,
 )
 from imgateway.wire.json_guard import depth_within
 from imgateway.wire.messages import RESERVED_TYPES
@@ -143,7 +143,8 @@ def decode_downstream(value: bytes, /) -> Delivery | Signal:
     try:
         if not value.isascii():
             value.decode()  # members that nobody reads are not looked into below
-        if _probe.decode(value).signal_type is not None:
+        # The name of a member may be written with escapes; almost nobody does.
+        if (b'"signal_type"' in value or b"\\u" in value) and _probe.decode(value).signal_type is not None:
             return _signal(_signal_decoder.decode(value))
         return _delivery(_message_decoder.decode(value))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -177,14 +178,18 @@ def encode_undelivered(
 
 
 def _targets(record: _DownstreamRecord | _SignalRecord) -> tuple[UserId, ...]:
-    users = dict.fromkeys(record.target_user_ids or ())
-    if record.target_user_id is not None:
-        users.setdefault(record.target_user_id)
+    named = record.target_user_ids
+    if named is None:
+        users = [] if record.target_user_id is None else [record.target_user_id]
+    elif record.target_user_id is None and len(named) <= 1:
+        users = named
+    else:
+        users = list(dict.fromkeys(named if record.target_user_id is None else (*named, record.target_user_id)))
     if not users:
         raise RecordError("neither target_user_id nor target_user_ids names a user")
-    if not all(map(is_valid_user_id, users)):
+    if not are_valid_user_ids(users):
         raise RecordError("a target is not a user id of 1 to 128 characters without control characters")
-    return tuple(map(UserId, users))
+    return tuple(cast(list[UserId], users))
 
 
 def _signal(record: _SignalRecord) -> Signal:

@@ -3,25 +3,14 @@
 import asyncio
 import re
 import sys
-from urllib.parse import urlsplit, urlunsplit
 
 import click
 
 from imgateway_cli.stdin_lines import stdin_lines
 from imgateway_cli.terminal_client import talk
+from imgateway_cli.websocket_url import websocket_url
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
-
-
-def _websocket_url(_: click.Context, __: click.Parameter, value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        host, _port = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in ("ws", "wss") or parts.username is not None:
-        raise click.BadParameter('expected an address like "ws://127.0.0.1:8080/ws"')
-    return urlunsplit(parts._replace(path=parts.path.rstrip("/") or "/ws", fragment=""))
 
 
 def _token(_: click.Context, __: click.Parameter, value: str) -> str:
@@ -31,7 +20,7 @@ def _token(_: click.Context, __: click.Parameter, value: str) -> str:
 
 
 @click.command()
-@click.argument("url", callback=_websocket_url)
+@click.argument("url", callback=websocket_url)
 @click.option(
     "--token",
     required=True,

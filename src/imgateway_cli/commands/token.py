@@ -5,18 +5,16 @@ from pathlib import Path
 import click
 
 from imgateway.adapters.jwt import mint_token
-from imgateway.core.settings_loading import variable_of
 from imgateway.model import UserId, is_valid_user_id
-from imgateway_cli.settings_sources import config_option, load_settings
+from imgateway_cli.settings_sources import config_option
+from imgateway_cli.signing import SECRET_HELP, signing_settings
 
 
 @click.command()
 @click.option("--user-id", required=True, metavar="U", help="The user the token is for.")
 @click.option("--ttl", type=click.IntRange(1, 10**9), default=3600, show_default=True, help="Seconds until it expires.")
 @config_option
-@click.option(
-    "--secret", metavar="S", help=f"Shared key; {variable_of('auth.secret')} keeps it out of the process list."
-)
+@click.option("--secret", metavar="S", help=SECRET_HELP)
 def token(user_id: str, ttl: int, config: Path | None, secret: str | None) -> None:
     """Mint a development JWT and print it, alone, on stdout.
 
@@ -24,12 +22,5 @@ def token(user_id: str, ttl: int, config: Path | None, secret: str | None) -> No
     """
     if not is_valid_user_id(user_id):
         raise click.BadParameter("expected 1 to 128 characters without control characters", param_hint="--user-id")
-    if config is not None and secret is not None:
-        raise click.UsageError("--config and --secret exclude each other: a configuration has its own secret")
-    auth = load_settings(config, auth__secret=secret).settings.auth
-    if auth.secret is None:
-        raise click.UsageError(
-            f"no shared secret to sign with: give --secret, set {variable_of('auth.secret')}, "
-            "or name a --config whose [auth] has one"
-        )
-    click.echo(mint_token(UserId(user_id), secret=auth.secret, ttl_seconds=ttl, settings=auth))
+    auth = signing_settings(config, secret).auth
+    click.echo(mint_token(UserId(user_id), secret=auth.secret or "", ttl_seconds=ttl, settings=auth))

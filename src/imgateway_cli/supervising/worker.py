@@ -26,6 +26,7 @@ from imgateway.adapters.uvicorn import Doors, serving_by_doors
 from imgateway.core.settings import Settings
 from imgateway.errors import SettingsError
 from imgateway_cli import logs
+from imgateway_cli.garbage import leave_out_settled
 from imgateway_cli.serving import client_server_config, run
 from imgateway_cli.supervising.channel import Channel
 from imgateway_cli.supervising.messages import Begin, Drain, Metrics, Report, Share, Standing
@@ -105,6 +106,7 @@ class Worker:
             await tasks.start(self._drain_on_sigterm)
             tasks.start_soon(self._tell_standing)
             tasks.start_soon(self._obey)
+            tasks.start_soon(leave_out_settled, lambda: len(self.composition.gateway.connections))
             await self._parting.wait()
             await self._part()
             tasks.cancel_scope.cancel()

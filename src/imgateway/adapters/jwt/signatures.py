@@ -52,6 +52,14 @@ class Header:
 class _Hmac(HMACAlgorithm):
     """HMAC without PyJWT's warning about keys shorter than the hash: the settings ask for 32 bytes for every hash."""
 
+    _looked_at: bytes | None = None
+
+    def prepare_key(self, key: str | bytes) -> bytes:
+        # PyJWT looks for a public key in disguise each time; the very same object need not be looked at twice.
+        if key is not self._looked_at:
+            self._looked_at = super().prepare_key(key)
+        return self._looked_at
+
     def check_key_length(self, key: bytes) -> None:
         return None
 

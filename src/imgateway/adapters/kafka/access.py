@@ -33,7 +33,7 @@ EXPLAINED_ADDRESSES = 5
 GRACE_SECONDS = 1.0
 
 _UNREACHABLE = (KafkaConnectionError, KafkaTimeoutError, NodeNotReadyError, RequestTimedOutError, TimeoutError)
-_BAD_CREDENTIALS = (IllegalSaslStateError, SaslAuthenticationFailed, UnsupportedSaslMechanismError)
+_BAD_CREDENTIALS = (SaslAuthenticationFailed, UnsupportedSaslMechanismError)
 
 
 @attrs.frozen
@@ -131,6 +131,8 @@ class KafkaAccess:
         except (KafkaConnectionError, ConnectionResetError) as error:
             # The port is open, but whoever listens there hangs up on what we say.
             why = _named(error)
+        except IllegalSaslStateError:
+            setting, why = "kafka.security_protocol", "this listener takes no login (no SASL)"
         except _BAD_CREDENTIALS as error:
             setting, why = "kafka.sasl_mechanism, kafka.sasl_username, kafka.sasl_password", _named(error)
         except ssl.SSLError as error:

@@ -30,6 +30,8 @@ CREATE_TIMEOUT_MS = 15_000
 ENSURE_SECONDS = 40.0
 KNOWN_PAUSE_SECONDS = 0.05
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
+UNDELIVERED_MAX_MESSAGE_BYTES = 2 * DEFAULT_MAX_MESSAGE_BYTES
+"""An undelivered record holds a downstream record, and is larger than that."""
 
 _SETTINGS: Mapping[type[KafkaError], str] = {
     InvalidReplicationFactorError: "kafka.replication_factor",
@@ -46,12 +48,14 @@ class TopicPlan:
     Attributes:
         replication_factor: -1 for the broker's default (KIP-464).
         retention_hours: None for the broker's default.
+        max_message_bytes: the largest batch that the broker takes (`max.message.bytes`); None for its default.
     """
 
     name: str
     partitions: int
     replication_factor: int = -1
     retention_hours: float | None = None
+    max_message_bytes: int | None = None
 
 
 @attrs.frozen
@@ -130,8 +134,11 @@ async def _max_message_bytes(client: AIOKafkaClient, names: Sequence[str]) -> Ma
 async def _create(client: AIOKafkaClient, plans: Sequence[TopicPlan]) -> None:
     topics: list[Any] = []
     for plan in plans:
-        hours = plan.retention_hours
-        configs = [] if hours is None else [("retention.ms", str(round(hours * 3_600_000)))]
+        configs = []
+        if plan.retention_hours is not None:
+            configs.append(("retention.ms", str(round(plan.retention_hours * 3_600_000))))
+        if plan.max_message_bytes is not None:
+            configs.append(("max.message.bytes", str(plan.max_message_bytes)))
         topics.append((plan.name, plan.partitions, plan.replication_factor, [], configs))
     controller = client.cluster.controller
     node = client.get_random_node() if controller is None else controller.nodeId

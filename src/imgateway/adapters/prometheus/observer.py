@@ -1,80 +1,113 @@
 """The gateway's metrics, by the names of the reference page."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
 
 from imgateway.codes import NAMED_CLOSE_CODES
 
 _PUBLISH_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-class PrometheusObserver:
+class PrometheusObserver(Collector):
     """Implements `ports.GatewayObserver`. Has a registry of its own, so that several gateways fit into a process.
+
+    It counts in plain numbers and makes metrics of them when it is asked: the library's own take a lock for each
+    change, and there are several for each message. To be told and asked by the event loop's thread.
 
     Labels come from small fixed sets; a close code that no table names counts as `other`, since clients choose theirs.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self._open = 0
+        self._connects: Counter[str] = Counter()
+        self._messages_up: Counter[str] = Counter()
+        self._deliveries: Counter[str] = Counter()
+        self._undelivered: Counter[str] = Counter()
+        self._closes: Counter[str] = Counter()
+        self._lag = 0
+        self._outbox_bytes = 0
+        self._published = [0] * (len(_PUBLISH_BUCKETS) + 1)
+        self._published_seconds = 0.0
         self.registry = registry or CollectorRegistry()
-        self._connections = Gauge("imgateway_connections", "Open connections", registry=self.registry)
-        self._connects = Counter(
-            "imgateway_connects", "Decisions on connection requests", ["outcome"], registry=self.registry
-        )
-        self._messages_up = Counter(
-            "imgateway_messages_up", "Client messages by answer", ["status"], registry=self.registry
-        )
-        self._deliveries = Counter(
-            "imgateway_deliveries", "Downstream frames by outcome", ["outcome"], registry=self.registry
-        )
-        self._lag = Gauge("imgateway_downstream_lag", "Downstream records not yet read", registry=self.registry)
-        self._undelivered = Counter(
-            "imgateway_undelivered", "Users whose message went to the undelivered topic", ["reason"],
-            registry=self.registry,
-        )  # fmt: skip
-        self._closes = Counter("imgateway_closes", "Ended connections by close code", ["code"], registry=self.registry)
-        self._publish = Histogram(
-            "imgateway_publish_seconds", "From offering a record to its receipt", buckets=_PUBLISH_BUCKETS,
-            registry=self.registry,
-        )  # fmt: skip
-        self._outbox = Gauge("imgateway_outbox_bytes", "Bytes waiting for sockets", registry=self.registry)
+        self.registry.register(self)
 
     def render(self) -> tuple[bytes, str]:
         """All metrics in Prometheus' text format, and its media type."""
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
+    def collect(self) -> Iterator[Metric]:
+        """Every metric as it stands; see `prometheus_client`."""
+        yield _gauge("imgateway_connections", "Open connections", self._open)
+        yield _counter("imgateway_connects", "Decisions on connection requests", "outcome", self._connects)
+        yield _counter("imgateway_messages_up", "Client messages by answer", "status", self._messages_up)
+        yield _counter("imgateway_deliveries", "Downstream frames by outcome", "outcome", self._deliveries)
+        yield _gauge("imgateway_downstream_lag", "Downstream records not yet read", self._lag)
+        text = "Users whose message went to the undelivered topic"
+        yield _counter("imgateway_undelivered", text, "reason", self._undelivered)
+        yield _counter("imgateway_closes", "Ended connections by close code", "code", self._closes)
+        yield self._publish_histogram()
+        yield _gauge("imgateway_outbox_bytes", "Bytes waiting for sockets", self._outbox_bytes)
+
     def connect_decided(self, outcome: str, /) -> None:
         """Count a decision."""
-        self._connects.labels(outcome).inc()
+        self._connects[outcome] += 1
 
     def connection_opened(self) -> None:
         """Count a connection."""
-        self._connections.inc()
+        self._open += 1
 
     def connection_closed(self, close_code: int, /) -> None:
         """Count an ending."""
-        self._connections.dec()
-        self._closes.labels(str(close_code) if close_code in NAMED_CLOSE_CODES else "other").inc()
+        self._open -= 1
+        self._closes[str(close_code) if close_code in NAMED_CLOSE_CODES else "other"] += 1
 
     def message_up(self, status: str, /) -> None:
         """Count an answer."""
-        self._messages_up.labels(status).inc()
+        self._messages_up[status] += 1
 
     def published(self, seconds: float, /) -> None:
         """Time a receipt."""
-        self._publish.observe(seconds)
+        self._published[bisect_left(_PUBLISH_BUCKETS, seconds)] += 1
+        self._published_seconds += seconds
 
     def delivery(self, outcome: str, count: int, /) -> None:
         """Count frames."""
-        self._deliveries.labels(outcome).inc(count)
+        self._deliveries[outcome] += count
 
     def undelivered(self, reason: str, count: int, /) -> None:
         """Count users."""
-        self._undelivered.labels(reason).inc(count)
+        self._undelivered[reason] += count
 
     def outbox_bytes(self, change: int, /) -> None:
         """Follow the bytes that wait."""
-        self._outbox.inc(change)
+        self._outbox_bytes += change
 
     def downstream_lag(self, records: int, /) -> None:
         """Note the lag."""
-        self._lag.set(records)
+        self._lag = records
+
+    def _publish_histogram(self) -> Metric:
+        buckets, reached = [], 0
+        for bound, count in zip((*map(str, _PUBLISH_BUCKETS), "+Inf"), self._published, strict=True):
+            reached += count
+            buckets.append((bound, float(reached)))
+        histogram = HistogramMetricFamily("imgateway_publish_seconds", "From offering a record to its receipt")
+        histogram.add_metric([], buckets, self._published_seconds)
+        return histogram
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value)
+
+
+def _counter(name: str, text: str, label: str, counts: Counter[str]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in counts.items():
+        family.add_metric([value], count)
+    return family

@@ -71,7 +71,9 @@ class RedisAccess:
                     # All of them again, so that their order holds.
                     answers = await self._send("EVAL", script.text, calls)
         except TimeoutError:
-            raise self._unavailable(f"no answer within {CALL_SECONDS} s") from None
+            # A server without TLS waits for the rest of what it takes for a command.
+            hint = "; a server without TLS is written redis://" if self.url.startswith("rediss") else ""
+            raise self._unavailable(f"no answer within {CALL_SECONDS} s{hint}") from None
         except (RedisError, RedisClusterException, OSError) as error:
             raise self._unavailable(_told(error)) from error
         for answer in answers:

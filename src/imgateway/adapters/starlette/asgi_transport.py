@@ -57,7 +57,7 @@ class AsgiTransport:
         """Take frames."""
         if self._closing is None and not self._ended:
             self._frames.extend(frames)
-            self._buffered += sum(map(len, frames))
+            self._buffered += sum(frame.size for frame in frames)
             self._to_write.set()
 
     def ping(self) -> None:
@@ -137,7 +137,7 @@ class AsgiTransport:
                         await self._send({"type": "websocket.send", "text": frame.payload.decode()})
                     else:
                         await self._send({"type": "websocket.send", "bytes": frame.payload})
-                    self._buffered -= len(frame)
+                    self._buffered -= frame.size
                 if self._listener is not None:
                     self._listener.drained()
                 if self._closing is not None:

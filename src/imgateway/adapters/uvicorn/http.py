@@ -1,8 +1,6 @@
 """uvicorn's HTTP connection, with limits on what a client may do before its request is complete."""
 
 import asyncio
-import json
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -12,9 +10,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from imgateway.adapters.uvicorn.logs import QUIET
-from imgateway.codes import Code
+from imgateway.adapters.uvicorn.problems import Headers, problem_response
 
-_Headers = Sequence[tuple[bytes, bytes]]
 _WEBSOCKET_VERSION: Final = b"13"
 
 
@@ -152,7 +149,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         else:
             self.handle_websocket_upgrade()
 
-    def _refuse(self, status: HTTPStatus, detail: str, headers: _Headers = ()) -> None:
+    def _refuse(self, status: HTTPStatus, detail: str, headers: Headers = ()) -> None:
         self._refused = True
         if self._is_answering():
             if self.pipeline or self.cycle.response_started:
@@ -160,23 +157,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
                 return
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        problem = {
-            "type": "about:blank",
-            "title": status.phrase,
-            "status": status.value,
-            "detail": detail,
-            "code": Code.INVALID_MESSAGE.value,
-        }
-        body = json.dumps(problem).encode()
-        lines = [
-            *self.server_state.default_headers,
-            *headers,
-            (b"content-type", b"application/problem+json"),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-        ]
-        head = f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
-        self.transport.write(head + b"".join(b"%s: %s\r\n" % line for line in lines) + b"\r\n" + body)
+        self.transport.write(problem_response(status, detail, [*self.server_state.default_headers, *headers]))
         # Closing a socket that holds unread data resets it, and the client would never see the answer; so what still
         # comes is dropped until the client closes or the deadline passes.
         self._stop_deadline()

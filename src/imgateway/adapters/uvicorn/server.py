@@ -6,7 +6,7 @@ import copy
 import logging
 import socket
 from collections.abc import AsyncGenerator, Collection, Generator
-from typing import Any
+from typing import Any, Literal
 
 import anyio
 import attrs
@@ -14,7 +14,7 @@ import uvicorn
 from uvicorn.lifespan.on import LifespanOn
 
 from imgateway.adapters.uvicorn.http import GatewayHttpProtocol
-from imgateway.adapters.uvicorn.websocket import GatewayWebSocketProtocol
+from imgateway.adapters.uvicorn.websocket import GatewayWebSocketProtocol, frame_parser
 from imgateway.errors import LifecycleError
 
 _SILENT = logging.getLogger("imgateway.uvicorn.lifespan")
@@ -32,7 +32,7 @@ def server_config(
     max_frame_bytes: int,
     tls_cert: str | None = None,
     tls_key: str | None = None,
-    plain_asgi: bool = False,
+    transport: Literal["auto", "picows", "asgi"] = "auto",
 ) -> uvicorn.Config:
     """How the gateway runs uvicorn: our protocol classes, no logging of requests, no compression.
 
@@ -43,15 +43,21 @@ def server_config(
         max_frame_bytes: the largest WebSocket message.
         tls_cert: a file with the certificate chain, or None for plain HTTP.
         tls_key: a file with the private key, where the certificate's does not hold it.
-        plain_asgi: leave WebSockets to uvicorn's own class, as under any ASGI server: heartbeat and limits of a
-            message are then uvicorn's. Otherwise our class hands the socket over, and the gateway beats.
+        transport: what parses WebSocket frames, see `frame_parser`.
+
+    Raises:
+        SettingsError: picows is wanted and not installed.
     """
+
+    class Protocol(GatewayWebSocketProtocol):
+        parser = staticmethod(frame_parser(transport))
+
     return uvicorn.Config(
         app,
         host=host,
         port=port,
         http=GatewayHttpProtocol,
-        ws="websockets-sansio" if plain_asgi else GatewayWebSocketProtocol,
+        ws=Protocol,
         ws_max_size=max_frame_bytes,
         ws_per_message_deflate=False,
         interface="asgi3",

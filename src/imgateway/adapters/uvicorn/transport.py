@@ -1,16 +1,14 @@
-"""The socket of an attached connection."""
+"""The socket of an upgraded connection."""
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
-from websockets.protocol import State
-
-from imgateway.adapters.uvicorn.inbound import Arrived, Ping, StrictServerProtocol
 from imgateway.codes import RFC_ABNORMAL, Code
 from imgateway.model import CloseReason
 from imgateway.wire.frames import Frame
+from imgateway.wire.inbound import Arrival, FrameParser, PeerClosed, Ping, Violation, close_frame
 
 if TYPE_CHECKING:
     from imgateway.ports import Transport, TransportListener
@@ -35,66 +33,68 @@ class SocketTransport(asyncio.Protocol):
 
     Attributes:
         transport: the event loop's transport.
+        on_end: told the close code as well, while it is set.
         close_seconds: how long a peer has to answer our close frame and to close its side.
     """
 
     __slots__ = (
-        "_asgi_queue",
+        "_behind",
         "_closing",
+        "_code",
         "_connections",
         "_deadline",
+        "_held",
         "_listener",
+        "_parser",
         "_paused",
         "_reached",
-        "_rfc",
         "_taken",
+        "on_end",
         "transport",
     )
 
     close_seconds = 5.0
 
     def __init__(
-        self,
-        transport: asyncio.Transport,
-        rfc: StrictServerProtocol,
-        listener: "TransportListener",
-        connections: set[Any],
-        asgi_queue: asyncio.Queue[Any],
+        self, transport: asyncio.Transport, parser: FrameParser, listener: "TransportListener", connections: set[Any]
     ) -> None:
         self.transport = transport
-        self._rfc = rfc
+        self.on_end: Callable[[int], None] | None = None
+        self._parser: FrameParser | None = parser
         self._listener: TransportListener | None = listener
         self._connections = connections
-        self._asgi_queue: asyncio.Queue[Any] | None = asgi_queue
+        self._held: list[Arrival] | None = None
         self._paused = False
         self._closing = False
+        self._code = RFC_ABNORMAL
         self._deadline: asyncio.TimerHandle | None = None
+        self._behind = False
         self._taken = 0
         self._reached = 0
+        transport.set_protocol(self)
+        # Everything that the kernel does not take at once is told of (`resume_writing`).
+        transport.set_write_buffer_limits(high=0)
+        connections.add(self)
+        if transport.is_closing():
+            self._cut_off_later()
 
-    def begin(self, messages: Sequence[str | bytes], alive: bool, /) -> None:
-        """Take over the connection: `messages` arrived before; `alive` is False where it has been lost since."""
-        self._rfc.inbox = list(messages)
-        if alive:
-            self.transport.set_protocol(self)
-            self.transport.set_write_buffer_limits(high=0)
-            self._connections.add(self)
-            if self.transport.is_closing():
-                self._cut_off_later()
-            self._later(self._read_on)
-        else:
-            self._closing = True
-            self._later(self._lose)
-
-    def application_returned(self) -> None:
-        """Nobody receives from the ASGI channel any more."""
-        self._asgi_queue = None
+    def hand_over(self, listener: "TransportListener", unread: list[Arrival], /) -> None:
+        """Tell another listener from now on, in the loop's next turn `unread` first of all."""
+        if self._listener is None:
+            self._later(lambda: listener.lost(self._code))
+            return
+        self._listener = listener
+        self._held = [*unread, *(self._held or ())] or None
+        self._paused = False
+        self._later(self._read_on)
 
     # ports.Transport
 
     @property
     def buffered_bytes(self) -> int:
         """Bytes taken by `write` that have not reached the kernel; those that never will be are counted on."""
+        if not self._behind:
+            return 0
         if self.transport.is_closing():
             return self._taken - self._reached
         size = self.transport.get_write_buffer_size()
@@ -112,8 +112,13 @@ class SocketTransport(asyncio.Protocol):
             return
         data = frames[0].wire if len(frames) == 1 else b"".join([frame.wire for frame in frames])
         self._taken += len(data)
-        if not self.transport.is_closing():
-            self.transport.write(data)
+        socket = self.transport
+        if not socket.is_closing():
+            socket.write(data)
+            if not socket.get_write_buffer_size() and not socket.is_closing():
+                self._reached = self._taken
+                return
+        self._behind = True
 
     def ping(self) -> None:
         """Send one ping frame."""
@@ -139,11 +144,10 @@ class SocketTransport(asyncio.Protocol):
         self._closing = True
         if self.transport.is_closing():
             return
-        if self._rfc.state is State.OPEN:
-            self._rfc.send_close(reason.code, reason.text)
+        self._code = reason.code
         self._cut_off_later()
         # Where the peer's close frame was held back, this answers it instead.
-        self.transport.write(b"".join(self._rfc.data_to_send()))
+        self.transport.write(close_frame(reason.code, reason.text))
         self._paused = False
         self._later(self._read_on)
 
@@ -157,9 +161,13 @@ class SocketTransport(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
-        if self._listener is not None:
-            self._rfc.receive_data(data)
-            self._tell()
+        if self._parser is None:
+            return
+        arrived = self._parser.feed(data)
+        if self._held is not None:
+            self._held += arrived
+        elif arrived:
+            self._tell(arrived)
 
     def eof_received(self) -> None:
         """The peer has closed its side without a close frame; the event loop closes ours, once the buffer is empty."""
@@ -168,7 +176,9 @@ class SocketTransport(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """The buffer, which is paused as soon as it holds anything, is empty."""
-        if self._listener is not None and not self.transport.is_closing():
+        if self._behind and self._listener is not None and not self.transport.is_closing():
+            self._behind = False
+            self._reached = self._taken
             self._listener.drained()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -189,62 +199,76 @@ class SocketTransport(asyncio.Protocol):
 
     # Inside.
 
-    def _later(self, call: Any) -> None:
+    def _later(self, call: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_soon(call)
 
     def _read_on(self) -> None:
-        self._tell()
+        held, self._held = self._held, None
+        if held is not None:
+            self._tell(held)
         if not self._paused and self._listener is not None and not self.transport.is_closing():
             self.transport.resume_reading()
 
-    def _tell(self) -> None:
+    def _tell(self, arrived: list[Arrival]) -> None:
         listener = self._listener
         if listener is None:
             return
-        inbox = cast(list[Arrived], self._rfc.inbox)
-        pongs: list[bytes] = []
+        if self._paused:
+            self._held = arrived
+            return
+        listener.heard()
         told = 0
+        pongs: list[bytes] = []
         try:
-            for item in inbox:
-                if self._paused or self._closing:
+            for item in arrived:
+                if self._paused:
+                    self._held = arrived[told:]
                     break
                 told += 1
-                listener.heard()
+                if isinstance(item, PeerClosed | Violation):
+                    self._answer(pongs)
+                    self._end(item)
+                    return
+                if item is None or self._closing:
+                    continue
                 if isinstance(item, Ping):
                     pongs.append(bytes((_PONG, len(item.payload))) + item.payload)
                     listener.pinged()
                     continue
-                if pongs:
-                    self._answer(pongs)
+                self._answer(pongs)
                 if isinstance(item, str):
                     listener.receive_text(item)
-                elif isinstance(item, bytes):
+                else:
                     listener.receive_binary(item)
         finally:
-            del inbox[:told]
-        if pongs:
             self._answer(pongs)
-        if self._closing:
-            inbox.clear()
-        if self._rfc.eof_sent and not self._paused and not self.transport.is_closing():
-            self._end()
 
     def _answer(self, pongs: list[bytes]) -> None:
         socket = self.transport
-        if not self._closing and not socket.is_closing() and socket.get_write_buffer_size() <= MAX_BYTES_BEFORE_PONG:
+        if not pongs or self._closing or socket.is_closing():
+            return
+        if socket.get_write_buffer_size() <= MAX_BYTES_BEFORE_PONG:
             socket.write(b"".join(pongs))
         pongs.clear()
 
-    def _end(self) -> None:
-        """Both sides have said close, or the peer has violated the protocol."""
+    def _end(self, ending: PeerClosed | Violation) -> None:
+        """The peer has said close, or has violated the protocol: nothing more is read."""
+        answered, self._closing = self._closing, True
+        if not answered:
+            self._code = ending.code
+        socket = self.transport
+        if socket.is_closing():
+            self._lose()
+            return
+        if not answered:
+            socket.write(close_frame(ending.code, ending.text if isinstance(ending, Violation) else ""))
         # Closing a socket that holds unread data resets it, and the peer would never see our close frame; so only our
         # side is closed, and what still comes is dropped.
-        self.transport.write(b"".join(self._rfc.data_to_send()))
-        if self.transport.can_write_eof():
+        if socket.can_write_eof():
             with contextlib.suppress(OSError):  # the peer is gone already: connection_lost follows
-                self.transport.write_eof()
+                socket.write_eof()
         else:
-            self.transport.close()
+            socket.close()
         self._cut_off_later()
         self._lose()
 
@@ -256,13 +280,13 @@ class SocketTransport(asyncio.Protocol):
         listener, self._listener = self._listener, None
         if listener is None:
             return
-        rfc = self._rfc
-        rfc.inbox = []
-        ended_by = rfc.close_sent or rfc.close_rcvd
-        code = RFC_ABNORMAL if ended_by is None else int(ended_by.code)
-        if self._asgi_queue is not None:
-            self._asgi_queue.put_nowait({"type": "websocket.disconnect", "code": code})
-        listener.lost(code)
+        parser, self._parser, self._held = self._parser, None, None
+        if parser is not None:
+            parser.close()
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end(self._code)
+        listener.lost(self._code)
 
 
 if TYPE_CHECKING:

@@ -1,50 +1,75 @@
 """uvicorn's WebSocket connection, able to hand out its socket."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any, cast
+import base64
+import binascii
+import hashlib
+import importlib.util
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import unquote
 
+import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.protocols.utils import ClientDisconnected, get_local_addr, get_remote_addr, is_ssl
 from uvicorn.server import ServerState
-from websockets.http11 import Request
 
-from imgateway.adapters.uvicorn.inbound import StrictServerProtocol
+from imgateway.adapters.uvicorn.channel import AsgiChannel
 from imgateway.adapters.uvicorn.logs import QUIET
+from imgateway.adapters.uvicorn.problems import Headers, head, problem_response, response
 from imgateway.adapters.uvicorn.transport import SocketTransport
-from imgateway.codes import RFC_INTERNAL_ERROR
-from imgateway.errors import LifecycleError
+from imgateway.adapters.uvicorn.websockets_parser import WebsocketsParser
+from imgateway.codes import RFC_ABNORMAL, RFC_INTERNAL_ERROR, RFC_NORMAL
+from imgateway.errors import LifecycleError, SettingsError
 from imgateway.model import CloseReason
+from imgateway.wire.inbound import FrameParser
 
 if TYPE_CHECKING:
     from imgateway.ports import Transport, TransportListener, TransportOffer
 
-EXTENSION = "imgateway"
-_BAD_REQUEST = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+EXTENSION: Final = "imgateway"
+VERSION: Final = b"13"
+MAX_LINE_BYTES: Final = 8192
+"""The longest request target, and the longest header line."""
+
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+_KEY_BYTES: Final = 16
 
 
-class _HandedOver(asyncio.Transport):
-    """Stands where the socket was, for uvicorn to close when the application returns."""
+def frame_parser(transport: Literal["auto", "picows", "asgi"], /) -> Callable[[int], FrameParser]:
+    """What parses frames: picows, or the websockets library; "auto" takes picows where it is installed.
 
-    def close(self) -> None:
-        """Nothing: the socket belongs to another."""
+    Raises:
+        SettingsError: picows is wanted and not installed.
+    """
+    installed = importlib.util.find_spec("picows") is not None
+    if transport == "picows" and not installed:
+        raise SettingsError(["server.transport: picows is not installed; it comes with the extra imgateway[fast]"])
+    if transport == "asgi" or not installed:
+        return WebsocketsParser
+    from imgateway.adapters.uvicorn.picows_parser import PicowsParser
+
+    return PicowsParser
 
 
-_HANDED_OVER = _HandedOver()
-
-
-class GatewayWebSocketProtocol(WebSocketsSansIOProtocol):
+class GatewayWebSocketProtocol(asyncio.Protocol):
     """Implements `ports.TransportOffer`; give it to uvicorn as `ws=`.
 
-    Each connection offers itself in `scope["extensions"]["imgateway"]`. One that nobody attaches to is uvicorn's own,
-    but for three things: no permessage-deflate, at most 1,024 fragments a message, and no line below WARNING in the
-    log (uvicorn's carry the query string). On one that is attached, `receive` gives only the final disconnect, `send`
-    fails as on a closed connection, and uvicorn's keepalive is off.
+    It answers the upgrade request (RFC 6455 section 4.2) as the application says. Each connection offers itself in
+    `scope["extensions"]["imgateway"]`; for an application that does not attach to it, it is an ASGI WebSocket like any
+    other, with uvicorn's settings for its size and its keepalive. On one that is attached, `receive` gives only the
+    final disconnect, and `send` fails as on a closed connection. No extension is ever negotiated.
+
+    Nothing is read from the client between its request and the answer: whoever does not wait feels it.
 
     Attributes:
-        transport_class: what an attached listener gets.
+        transport_class: what drives the socket.
+        parser: what takes the client's bytes apart, for messages of at most so many bytes.
     """
 
     transport_class = SocketTransport
+    parser: Callable[[int], FrameParser] = staticmethod(frame_parser("auto"))
 
     def __init__(
         self,
@@ -53,10 +78,24 @@ class GatewayWebSocketProtocol(WebSocketsSansIOProtocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        super().__init__(config, server_state, app_state, _loop)
-        self.logger = QUIET
-        self.conn = self._rfc = StrictServerProtocol(max_size=config.ws_max_size)
-        self._attached: SocketTransport | None = None
+        if not config.loaded:
+            config.load()
+        self._config = config
+        self._app_state = app_state
+        self._connections: set[Any] = server_state.connections
+        self._tasks = server_state.tasks
+        self._default_headers = server_state.default_headers
+        self._url = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._key = b""
+        self._task: asyncio.Task[None] | None = None
+        self._connect_told = False
+        self._denial: tuple[int, Headers, bytes] | None = None
+        self._answered = False
+        self._channel: AsgiChannel | None = None
+        self._socket: SocketTransport | None = None
+        self._attached = False
+        self.transport: asyncio.Transport
 
     def attach(self, listener: "TransportListener", /) -> "Transport":
         """Hand over the socket; see the port.
@@ -66,66 +105,222 @@ class GatewayWebSocketProtocol(WebSocketsSansIOProtocol):
         Raises:
             LifecycleError: the upgrade is not accepted, or somebody is attached already.
         """
-        if self._attached is not None or not self.handshake_complete:
+        channel, socket = self._channel, self._socket
+        if channel is None or socket is None or self._attached:
             raise LifecycleError("attach once, after the upgrade was accepted")
-        self.stop_keepalive()
-        alive = not self.disconnected
-        self._attached = attached = self.transport_class(
-            self.transport, self._rfc, listener, self.connections, cast(asyncio.Queue[Any], self.queue)
-        )
-        self.connections.discard(self)
-        attached.begin(self._unread_messages(), alive)
-        self.transport = _HANDED_OVER
-        self.disconnected = True
-        # websockets' parser keeps the request for as long as it lives; its headers are most of an idle connection.
-        self.request.headers.clear()
-        self.request.path = ""
-        del self.scope, self.response
-        self.frames = []
-        return attached
+        self._attached = True
+        socket.hand_over(listener, [*channel.unread])
+        channel.unread.clear()
+        channel.leave()
+        # An application that stays hears of the end.
+        socket.on_end = channel.lost
+        return socket
 
-    def _unread_messages(self) -> list[str | bytes]:
-        messages: list[str | bytes] = []
-        while not self.queue.empty():
-            event = self.queue.get_nowait()
-            if event["type"] == "websocket.receive":
-                text, data = event.get("text"), event.get("bytes")
-                messages.append(text if text is not None else data or b"")
-        return messages
+    # asyncio.Protocol
 
-    def handle_connect(self, event: Request) -> None:
-        """The upgrade request is complete."""
-        super().handle_connect(event)
-        if self.response.status_code == 101:
-            cast(dict[str, Any], self.scope["extensions"])[EXTENSION] = self
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Uvicorn gives the connection over."""
+        self.transport = transport
+        self._connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone before it was upgraded."""
+        self._connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the peer; first of all the whole upgrade request, from uvicorn."""
-        super().data_received(data)
-        if not self.handshake_initiated:
-            # uvicorn leaves a request that websockets can't read (a line over 8 KiB, a body) without an answer.
-            self.transport.write(b"".join(self.conn.data_to_send()) or _BAD_REQUEST)
-            self.transport.close()
+        """The whole upgrade request, from uvicorn."""
+        if self._task is not None or self._answered:
+            return
+        request = httptools.HttpRequestParser(self)
+        try:
+            request.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._upgrade(request.get_method())
+        except httptools.HttpParserError:
+            self._refuse(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP request.")
+        else:
+            self._refuse(HTTPStatus.BAD_REQUEST, "This is not an upgrade request.")
+
+    def on_url(self, url: bytes) -> None:
+        """The request target, from the parser."""
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header line, from the parser."""
+        self._headers.append((name.lower(), value))
+
+    # What uvicorn calls on each of its connections when it stops.
+
+    def shutdown(self) -> None:
+        """Refuse what is not upgraded yet."""
+        if not self._answered:
+            self._answer(response(HTTPStatus.INTERNAL_SERVER_ERROR, self._default_headers, b""))
+
+    # The ASGI application's side.
+
+    async def receive(self) -> dict[str, Any]:
+        """What comes from the client."""
+        if not self._connect_told:
+            self._connect_told = True
+            return {"type": "websocket.connect"}
+        if self._channel is not None:
+            return await self._channel.receive()
+        return {"type": "websocket.disconnect", "code": RFC_ABNORMAL, "reason": ""}
 
     async def send(self, message: Any) -> None:
-        """What the application says."""
-        await super().send(message)
-        if self.close_sent and self.initial_response is not None:
-            # uvicorn takes a refusal for an application that forgot to answer, and logs each one as an error.
-            self.handshake_complete = True
+        """What the application says.
 
-    def send_500_response(self) -> None:
-        """The application has failed."""
-        if self._attached is None:
-            super().send_500_response()
+        Raises:
+            ClientDisconnected: the connection is over.
+            RuntimeError: it may not be said now.
+        """
+        kind = message["type"]
+        if self._channel is not None:
+            await self._channel.send(message)
+        elif self._answered:
+            raise RuntimeError(f"unexpected {kind!r} after the connection was refused")
+        elif self.transport.is_closing():
+            raise ClientDisconnected
+        elif self._denial is not None:
+            if kind != "websocket.http.response.body":
+                raise RuntimeError(f"expected websocket.http.response.body, got {kind!r}")
+            status, headers, body = self._denial
+            self._denial = status, headers, body + message.get("body", b"")
+            if not message.get("more_body", False):
+                self._answer(response(status, [*self._default_headers, *headers], self._denial[2]))
+        elif kind == "websocket.accept":
+            self._accept(message.get("subprotocol"), message.get("headers") or ())
+        elif kind == "websocket.close":
+            self._answer(response(HTTPStatus.FORBIDDEN, self._default_headers, b""))
+        elif kind == "websocket.http.response.start":
+            self._denial = message["status"], list(message.get("headers") or ()), b""
         else:
-            self._attached.close(CloseReason(RFC_INTERNAL_ERROR))
+            raise RuntimeError(f"expected an answer to the upgrade request, got {kind!r}")
 
-    def on_task_complete(self, task: asyncio.Task[None]) -> None:
-        """The application has returned."""
-        super().on_task_complete(task)
-        if self._attached is not None:
-            self._attached.application_returned()
+    # Inside.
+
+    def _upgrade(self, method: bytes) -> None:
+        headers: dict[bytes, bytes] = {}
+        for name, value in self._headers:
+            headers[name] = headers[name] + b"," + value if name in headers else value
+        self._key = headers.get(b"sec-websocket-key", b"").strip()
+        version = headers.get(b"sec-websocket-version")
+        if len(self._url) > MAX_LINE_BYTES:
+            self._refuse(HTTPStatus.REQUEST_URI_TOO_LONG, "The request target is too long.")
+        elif any(len(name) + len(value) > MAX_LINE_BYTES for name, value in self._headers):
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "A header line is too long.")
+        elif method != b"GET":
+            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, "A WebSocket is opened with GET.", [(b"allow", b"GET")])
+        elif b"websocket" not in _tokens(headers.get(b"upgrade")) or b"upgrade" not in _tokens(
+            headers.get(b"connection")
+        ):
+            self._refuse(HTTPStatus.BAD_REQUEST, "Only an upgrade to websocket is possible.")
+        elif b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0":
+            self._refuse(HTTPStatus.BAD_REQUEST, "An upgrade request has no body.")
+        elif version is None:
+            self._refuse(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Version is missing.")
+        elif version != VERSION:
+            wanted = [(b"sec-websocket-version", VERSION), (b"upgrade", b"websocket")]
+            self._refuse(HTTPStatus.UPGRADE_REQUIRED, "The WebSocket version is 13.", wanted)
+        elif not _is_key(self._key):
+            self._refuse(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key must be 16 bytes in Base64.")
+        else:
+            self.transport.pause_reading()
+            path, _, query = self._url.partition(b"?")
+            self._run_application(path, query, _tokens(headers.get(b"sec-websocket-protocol"), lower=False))
+
+    def _run_application(self, path: bytes, query: bytes, subprotocols: list[bytes]) -> None:
+        root = self._config.root_path
+        scope = {
+            "type": "websocket",
+            "asgi": {"version": self._config.asgi_version, "spec_version": "2.4"},
+            "http_version": "1.1",
+            "scheme": "wss" if is_ssl(self.transport) else "ws",
+            "server": get_local_addr(self.transport),
+            "client": get_remote_addr(self.transport),
+            "root_path": root,
+            "path": root + unquote(path.decode("latin-1")),
+            "raw_path": root.encode() + path,
+            "query_string": query,
+            "headers": self._headers,
+            "subprotocols": [name.decode("latin-1") for name in subprotocols],
+            "state": self._app_state.copy(),
+            "extensions": {"websocket.http.response": {}, EXTENSION: self},
+        }
+        self._url, self._headers = b"", []
+        self._task = asyncio.get_running_loop().create_task(self._run(scope))
+        self._tasks.add(self._task)
+        self._task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, scope: dict[str, Any]) -> None:
+        try:
+            await self._config.loaded_app(scope, self.receive, self.send)
+        except ClientDisconnected:
+            pass
+        except Exception:
+            QUIET.exception("the application has failed")
+            self._fail()
+        else:
+            if not self._answered:
+                QUIET.error("the application returned without an answer to the upgrade request")
+                self._fail()
+        finally:
+            self._task = None
+            if self._socket is not None:
+                if self._attached:
+                    self._socket.on_end = None
+                else:
+                    self._socket.close(CloseReason(RFC_NORMAL))
+            elif not self._answered:
+                self.transport.abort()
+
+    def _fail(self) -> None:
+        if self._socket is not None:
+            self._socket.close(CloseReason(RFC_INTERNAL_ERROR))
+        elif not self._answered:
+            self._answer(response(HTTPStatus.INTERNAL_SERVER_ERROR, self._default_headers, b""))
+
+    def _accept(self, subprotocol: str | None, headers: Headers) -> None:
+        digest = hashlib.sha1(self._key + _GUID, usedforsecurity=False).digest()
+        lines = [
+            (b"Upgrade", b"websocket"),
+            (b"Connection", b"Upgrade"),
+            (b"Sec-WebSocket-Accept", base64.b64encode(digest)),
+        ]
+        if subprotocol:
+            lines.append((b"Sec-WebSocket-Protocol", subprotocol.encode("latin-1")))
+        answer = head(HTTPStatus.SWITCHING_PROTOCOLS, [*lines, *self._default_headers, *headers])
+        self._answered = True
+        self._connections.discard(self)
+        channel = self._channel = AsgiChannel(self._config.ws_ping_interval, self._config.ws_ping_timeout)
+        self.transport.write(answer)
+        self._socket = self.transport_class(
+            self.transport, self.parser(self._config.ws_max_size), channel, self._connections
+        )
+        channel.begin(self._socket)
+        self.transport.resume_reading()
+
+    def _refuse(self, status: HTTPStatus, detail: str, headers: Headers = ()) -> None:
+        self._answer(problem_response(status, detail, [*self._default_headers, *headers]))
+
+    def _answer(self, answer: bytes) -> None:
+        self._answered = True
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+            self.transport.close()
+
+
+def _tokens(value: bytes | None, *, lower: bool = True) -> list[bytes]:
+    """The members of a comma-separated header (RFC 9110 section 5.6.1)."""
+    members = [member.strip() for member in (value or b"").split(b",")]
+    return [member.lower() if lower else member for member in members if member]
+
+
+def _is_key(key: bytes) -> bool:
+    try:
+        return len(binascii.a2b_base64(key, strict_mode=True)) == _KEY_BYTES
+    except binascii.Error:
+        return False
 
 
 if TYPE_CHECKING:
