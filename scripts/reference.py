@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import attrs
 import click
+from prometheus_client import CollectorRegistry
 
-from imgateway.adapters.prometheus import PrometheusObserver
+from imgateway.adapters.prometheus import PrometheusObserver, WorkersObserver
 from imgateway.codes import TABLE, reconnect_advised
 from imgateway.core.settings import Settings
 from imgateway.core.settings_keys import key_info, section_class
@@ -40,6 +41,7 @@ def tables() -> dict[str, str]:
     found["settings.pending"] = _pending()
     found["codes"] = _codes()
     found["metrics"] = _metrics()
+    found["metrics.workers"] = _families(WorkersObserver("g-1").registry)
     return found | dict(_commands("", cli))
 
 
@@ -120,8 +122,12 @@ def _metrics() -> str:
     observer.published(0.001)
     observer.delivery("handed_over", 1)
     observer.undelivered("no-connection", 1)
+    return _families(observer.registry)
+
+
+def _families(registry: CollectorRegistry) -> str:
     rows = []
-    for family in observer.registry.collect():
+    for family in registry.collect():
         labels = {label for sample in family.samples for label in sample.labels} - {"le"}
         name = f"{family.name}_total" if family.type == "counter" else family.name
         shown = ", ".join(f"`{label}`" for label in sorted(labels)) or "–"

@@ -26,6 +26,16 @@ def admin_app(observer: PrometheusObserver, token: str | None) -> Starlette:
     return Starlette(routes=[Route("/metrics", _guarded(metrics, token))])
 
 
+def workers_admin_app(render: Callable[[], Awaitable[tuple[bytes, str]]], token: str | None) -> Starlette:
+    """The same above several workers: `render` gives the metrics of all, and their media type."""
+
+    async def metrics(_: Request) -> Response:
+        body, media_type = await render()
+        return Response(body, media_type=media_type)
+
+    return Starlette(routes=[Route("/metrics", _guarded(metrics, token))])
+
+
 def _guarded(endpoint: Endpoint, token: str | None) -> Endpoint:
     if token is None:
         return endpoint

@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, Literal, TextIO
 
 import attrs
@@ -50,7 +51,12 @@ def redact(text: str, /) -> str:
 
 
 def configure(
-    log_format: Literal["json", "console"] | None, log_level: str, /, *, stream: TextIO | None = None
+    log_format: Literal["json", "console"] | None,
+    log_level: str,
+    /,
+    *,
+    stream: TextIO | None = None,
+    worker: str | None = None,
 ) -> None:
     """Send all logging of this process to `stream` (stderr), replacing what was configured before.
 
@@ -58,6 +64,7 @@ def configure(
         log_format: how lines look; None: `console` where the stream is a terminal, else `json`.
         log_level: the least severe level that is logged, in lower case.
         stream: where lines go.
+        worker: the id of this worker, which then stands in every line; None: this process is none.
     """
     target = sys.stderr if stream is None else stream
     on_terminal = target.isatty()
@@ -66,6 +73,8 @@ def configure(
         handler.setFormatter(JsonFormatter())
     else:
         handler.setFormatter(ConsoleFormatter(coloured=on_terminal and "NO_COLOR" not in os.environ))
+    if worker is not None:
+        handler.addFilter(partial(_mark, worker))
     level = logging.getLevelNamesMapping()[log_level.upper()]
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -76,6 +85,11 @@ def configure(
         logger.propagate = True
         logger.setLevel(max(level, logging.WARNING))
     mute()
+
+
+def _mark(worker: str, record: logging.LogRecord) -> bool:
+    record.worker = worker
+    return True
 
 
 def mute() -> None:

@@ -113,8 +113,8 @@ def _service(section: str, attempt: Callable[[], Awaitable[str]]) -> Finding:
 async def _kafka(settings: Settings, kafka: KafkaSettings) -> str:
     from imgateway.adapters.kafka import probe
 
-    own = kafka.downstream_topic_prefix + settings.gateway_id
-    topics = (kafka.upstream_topic, kafka.low_priority_topic, kafka.undelivered_topic, own)
+    own = (kafka.downstream_topic_prefix + gateway_id for gateway_id in settings.gateway_ids)
+    topics = (kafka.upstream_topic, kafka.low_priority_topic, kafka.undelivered_topic, *own)
     missing = await probe(kafka_access(kafka), topics)
     if missing and not kafka.create_topics:
         raise ServiceUnavailableError(f"no topic {', '.join(missing)}, and kafka.create_topics is false")

@@ -55,6 +55,20 @@ def run(main: Callable[[], Awaitable[None]]) -> None:
     anyio.run(main, backend="asyncio", backend_options={"use_uvloop": uvloop})
 
 
+def client_server_config(app: Starlette, settings: Settings) -> uvicorn.Config:
+    """How clients are served."""
+    server = settings.server
+    return server_config(
+        app,
+        host=server.host,
+        port=server.port,
+        max_frame_bytes=server.max_frame_bytes,
+        tls_cert=server.tls_cert,
+        tls_key=server.tls_key,
+        transport=server.transport,
+    )
+
+
 @asynccontextmanager
 async def listening(app: Starlette, settings: Settings) -> AsyncIterator[BoundServer]:
     """Serve clients within the block.
@@ -63,18 +77,7 @@ async def listening(app: Starlette, settings: Settings) -> AsyncIterator[BoundSe
         GatewayError: the port can't be bound.
     """
     server = settings.server
-    async with _serving(
-        "server.port",
-        server_config(
-            app,
-            host=server.host,
-            port=server.port,
-            max_frame_bytes=server.max_frame_bytes,
-            tls_cert=server.tls_cert,
-            tls_key=server.tls_key,
-            transport=server.transport,
-        ),
-    ) as bound:
+    async with _serving("server.port", client_server_config(app, settings)) as bound:
         _log.info(
             "listening", extra={"url": f"{'wss' if server.tls_cert else 'ws'}://{authority(bound.host, bound.port)}/ws"}
         )

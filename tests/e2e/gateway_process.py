@@ -40,15 +40,15 @@ class GatewayProcess:
         lines = self.output.decode().splitlines()
         return [json.loads(line) if line.startswith("{") else {"text": line} for line in lines]
 
-    async def logged(self, message: str) -> Data:
-        """The first log line with `message`, as soon as it is there."""
+    async def logged(self, message: str, times: int = 1) -> Data:
+        """The first log line with `message`, or the one that says it so many times, as soon as it is there."""
         with anyio.fail_after(PATIENCE_SECONDS):
             while True:
                 news = self._news
                 whole_lines, _, _ = self.output.rpartition(b"\n")
-                for line in whole_lines.splitlines():
-                    if line.startswith(b"{") and (entry := json.loads(line))["message"] == message:
-                        return entry  # type: ignore[no-any-return]  # JSON
+                entries = (json.loads(line) for line in whole_lines.splitlines() if line.startswith(b"{"))
+                if len(found := [entry for entry in entries if entry["message"] == message]) >= times:
+                    return found[times - 1]  # type: ignore[no-any-return]  # JSON
                 assert not self._ended.is_set(), f"ended without saying {message!r}: {self.output.decode()}"
                 await news.wait()
 

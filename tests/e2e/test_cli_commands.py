@@ -106,6 +106,15 @@ def test_a_certificate_that_is_none_is_named(tmp_path: Path, command: str) -> No
     assert result.stderr.startswith("error: server.tls_cert: expected a certificate (PEM)")
 
 
+def test_check_shows_the_workers_and_warns_that_their_ids_are_unguarded(tmp_path: Path) -> None:
+    text = "gateway.id = 'g'\nserver.workers = 3\nkafka.bootstrap_servers = ['k:1']\nredis.url = 'redis://r:1/0'\n"
+    result = run("check", "--config", written(tmp_path, text))
+    assert result.exit_code == 0
+    assert "  workers   3: g-1 to g-3\n" in result.stdout
+    assert "[kafka] without [etcd]" in result.stderr
+    assert "workers" not in run("check").stdout
+
+
 def test_check_connect_says_that_there_is_nothing_outside() -> None:
     result = run("check", "--connect", IMGATEWAY_SERVER__PORT="0", IMGATEWAY_SERVER__ADMIN_PORT="0")
     assert result.exit_code == 0
@@ -302,12 +311,11 @@ def test_a_public_key_mints_nothing(tmp_path: Path) -> None:
 # --- serve ---
 
 
-def test_serve_with_more_than_one_worker_is_not_there_yet() -> None:
+def test_serve_with_more_than_one_worker_needs_something_that_they_share() -> None:
     result = run("serve", "--workers", "2")
     assert result.exit_code == 2
-    assert (
-        result.stderr == "error: server.workers: more than one worker is not available in this version (from a flag)\n"
-    )
+    assert result.stderr.startswith("error: server.workers: expected 1, since there is no [kafka] and no [redis], ")
+    assert result.stderr.endswith("got 2 (from a flag)\n")
 
 
 def test_the_version_and_the_exit_codes_are_told() -> None:

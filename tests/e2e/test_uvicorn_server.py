@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 import uvicorn
 from starlette.applications import Starlette
@@ -15,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from imgateway.adapters.uvicorn import server_config, serving
+from imgateway.adapters.uvicorn import server_config, serving, serving_by_doors
 from imgateway.errors import LifecycleError
 from imgateway.testing.raw_peer import RawPeer
 
@@ -204,3 +205,59 @@ async def test_two_servers_in_one_loop() -> None:
         assert one.port != two.port
         assert (await get(two.host, two.port)).endswith(b"here")
     assert first.events == second.events == ["start", "stop"]
+
+
+# Doors.
+
+
+async def ask(door: socket.socket) -> RawPeer:
+    """A client that has connected and asked; the kernel answers the first for whoever listens."""
+    peer = await RawPeer.connect(*door.getsockname())
+    await peer.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    return peer
+
+
+async def answered(peer: RawPeer) -> bool:
+    with anyio.fail_after(PATIENCE):
+        response = await peer.receive_rest()
+    await peer.aclose()
+    return response.endswith(b"here")
+
+
+async def test_who_comes_by_a_door_that_is_not_open_waits_until_it_is() -> None:
+    application = Application()
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        async with serving_by_doors(application.config()) as doors:
+            assert application.events == ["start"]
+            waiting = await ask(first)
+            await doors.open([second])
+            assert await answered(await ask(second))
+            await doors.open([first, second])
+            assert await answered(waiting)
+            # Closed and opened again, also in one go: the sockets are the caller's, and go on listening.
+            await doors.open([first])
+            waiting = await ask(second)
+            assert await answered(await ask(first))
+            await doors.open(())
+            await doors.open([second])
+            assert await answered(waiting)
+        assert application.events == ["start", "stop"]
+        waiting = await ask(first)
+        async with serving_by_doors(Application().config()) as doors:
+            await doors.open([first])
+            assert await answered(waiting)
+
+
+@pytest.mark.parametrize("turns", range(1, 6))
+async def test_of_two_that_open_doors_at_the_same_time_the_last_one_counts(turns: int) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        async with serving_by_doors(Application().config()) as doors:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(doors.open, [first])
+                for _ in range(turns):
+                    await anyio.lowlevel.checkpoint()
+                await doors.open([second])
+            waiting = await ask(first)
+            assert await answered(await ask(second))
+            first.accept()[0].close()  # it is still there to be taken
+            await waiting.aclose()

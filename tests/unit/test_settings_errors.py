@@ -52,7 +52,7 @@ BAD = {
     # ranges and forms
     "server.port = 65536": "server.port: expected a number from 0 to 65535, got 65536",
     "server.admin_port = -1": "server.admin_port: expected a number from 0 to 65535, got -1",
-    "server.workers = 0": "server.workers: expected a number of at least 1, got 0",
+    "server.workers = 0": "server.workers: expected a number from 1 to 256, got 0",
     "server.host = 'a b'": 'server.host: expected a host name or an IP address, got "a b"',
     "server.max_frame_bytes = 0": "server.max_frame_bytes: expected a number of at least 2048, got 0",
     "server.trusted_proxies = ['10.0.0.0/8', '10.0.0.256']": (
@@ -94,10 +94,30 @@ BAD = {
     f"server = {{tls_cert = '{HERE}', tls_key = '/nowhere'}}": (
         'server.tls_key: expected a file that can be read, got "/nowhere"'
     ),
+    "server.workers = 2": (
+        "server.workers: expected 1, since there is no [kafka] and no [redis], through which workers share messages "
+        "and presence, got 2"
+    ),
+    "server = {workers = 2}\nkafka = {bootstrap_servers = ['k:1']}": (
+        "server.workers: expected 1, since there is no [redis], through which workers share messages and presence, "
+        "got 2"
+    ),
+    f"gateway.id = '{'x' * 199}'\nserver.workers = 10\nkafka = {{bootstrap_servers = ['k:1'], "
+    "downstream_topic_prefix = 'd-'}\nredis.url = 'redis://r:1/0'": (
+        "gateway.id: expected at most 197 characters with a worker's -10 behind it, got 199"
+    ),
+    f"gateway.id = '{'x' * 197}'\nserver.workers = 10\nkafka = {{bootstrap_servers = ['k:1'], "
+    f"downstream_topic_prefix = '{'d' * 50}'}}\nredis.url = 'redis://r:1/0'": (
+        "gateway.id: expected at most 196 characters, so that the topic's name is no longer than 249 with a worker's "
+        "-10 behind it, got 197"
+    ),
+    "gateway.id = 'g'\nserver.workers = 2\nkafka = {bootstrap_servers = ['k:1'], downstream_topic_prefix = 'd-', "
+    "upstream_topic = 'd-g-2'}\nredis.url = 'redis://r:1/0'": (
+        'kafka.downstream_topic_prefix: expected another topic than that of kafka.upstream_topic, got "d-g-2"'
+    ),
     # parts that are not there yet
     "grpc.prefix = '/api'": "grpc: not available in this version: there are no REST routes",
     "degradation.enabled = true": "degradation: not available in this version: load is not shed by class",
-    "server.workers = 2": "server.workers: more than one worker is not available in this version",
     "connections.ack_timeout_seconds = 1": (
         "connections.ack_timeout_seconds: not available in this version: clients can't acknowledge deliveries"
     ),

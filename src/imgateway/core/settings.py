@@ -32,6 +32,7 @@ from imgateway.core.settings_services import EtcdSettings, KafkaSettings, RedisS
 from imgateway.model import GatewayId
 
 _WILDCARDS: Final = frozenset({"0.0.0.0", "::", ""})  # noqa: S104  # compared with, not bound to
+MAX_WORKERS: Final = 256
 _PORT: Final = between(0, 65535)
 
 Algorithm = Literal[
@@ -52,7 +53,12 @@ class ServerSettings:
         default="127.0.0.1", metadata=key("Address to listen on; 0.0.0.0 or :: for every one.", rule=HOST)
     )
     port: int = attrs.field(default=8080, metadata=key("Port for clients; 0 takes any free one.", rule=_PORT))
-    workers: int = attrs.field(default=1, metadata=key("Processes that share the port.", rule=at_least(1)))
+    workers: int = attrs.field(
+        default=1,
+        metadata=key(
+            "Processes that share the port; more than one needs `[kafka]` and `[redis]`.", rule=between(1, MAX_WORKERS)
+        ),
+    )
     admin_host: str = attrs.field(
         default="127.0.0.1",
         metadata=key("Address of the admin port; off loopback it needs `admin_token`.", rule=HOST),
@@ -179,10 +185,12 @@ class ConnectionSettings:
         default="kick-oldest", metadata=key("What a connection beyond `max_per_user` does.")
     )
     max_per_ip: int | None = attrs.field(
-        default=None, metadata=key("Connections from one client address; unset: unlimited.", rule=at_least(1))
+        default=None,
+        metadata=key("Connections from one client address to one worker; unset: unlimited.", rule=at_least(1)),
     )
     max_total: int | None = attrs.field(
-        default=None, metadata=key("Connections of this gateway; unset: unlimited.", rule=at_least(1))
+        default=None,
+        metadata=key("Connections of one worker; unset: unlimited.", rule=at_least(1)),
     )
     send_queue_bytes: int = attrs.field(
         default=262144,
@@ -232,6 +240,13 @@ class Settings:
     def gateway_id(self) -> GatewayId:
         """`gateway.id`, or where it is unset a name that stays the same for this host and port."""
         return GatewayId(self.gateway.id or default_gateway_id(socket.gethostname(), self.server.port))
+
+    @property
+    def gateway_ids(self) -> tuple[GatewayId, ...]:
+        """The id of every process: `gateway_id`, or with several workers `{gateway_id}-{n}`, n from 1."""
+        if self.server.workers <= 1:
+            return (self.gateway_id,)
+        return tuple(GatewayId(f"{self.gateway_id}-{n}") for n in range(1, min(self.server.workers, MAX_WORKERS) + 1))
 
     @property
     def advertise(self) -> str:

@@ -11,7 +11,7 @@ import attrs
 
 from imgateway.core.settings import AuthSettings, Settings
 from imgateway.core.settings_keys import KeyInfo, key_info
-from imgateway.core.settings_rules import REDIS_URL, is_loopback
+from imgateway.core.settings_rules import LONGEST_ID, REDIS_URL, is_loopback
 from imgateway.core.settings_services import KafkaSettings
 
 _MAX_SHOWN_CHARS: Final = 80
@@ -183,27 +183,57 @@ def _kafka(settings: Settings) -> Iterator[Problem]:
             )
         yield from _file(f"kafka.{name}", getattr(kafka, name))
     yield from _certificate_and_key("kafka.ssl_certfile", kafka.ssl_certfile, "kafka.ssl_keyfile", kafka.ssl_keyfile)
-    yield from _topics(kafka, settings.gateway_id)
+    yield from _topics(kafka, settings)
 
 
-def _topics(kafka: KafkaSettings, gateway_id: str) -> Iterator[Problem]:
-    longest = _LONGEST_TOPIC - len(kafka.downstream_topic_prefix)
-    if len(gateway_id) > longest:
+def _topics(kafka: KafkaSettings, settings: Settings) -> Iterator[Problem]:
+    suffix = _longest_suffix(settings)
+    longest = _LONGEST_TOPIC - len(kafka.downstream_topic_prefix) - len(suffix)
+    if len(settings.gateway_id) > longest:
         yield Problem(
-            ("gateway.id", "kafka.downstream_topic_prefix"),
-            f"expected at most {longest} characters, so that the topic's name is no longer than {_LONGEST_TOPIC}, "
-            f"got {len(gateway_id)}",
+            ("gateway.id", "kafka.downstream_topic_prefix", "server.workers"),
+            f"expected at most {longest} characters, so that the topic's name is no longer than {_LONGEST_TOPIC}"
+            f"{_for_workers(suffix)}, got {len(settings.gateway_id)}",
         )
     keys_by_topic: dict[str, str] = {}
+    prefix = kafka.downstream_topic_prefix
     for key, topic in (
         ("kafka.upstream_topic", kafka.upstream_topic),
         ("kafka.low_priority_topic", kafka.low_priority_topic),
         ("kafka.undelivered_topic", kafka.undelivered_topic),
-        ("kafka.downstream_topic_prefix", f"{kafka.downstream_topic_prefix}{gateway_id}"),
+        *(("kafka.downstream_topic_prefix", f"{prefix}{gateway_id}") for gateway_id in settings.gateway_ids),
     ):
         other = keys_by_topic.setdefault(topic, key)
         if other != key:
             yield Problem((key, other), f"expected another topic than that of {other}, got {shown(topic)}")
+
+
+def _workers(settings: Settings) -> Iterator[Problem]:
+    if settings.server.workers == 1:
+        return
+    missing = [f"[{section}]" for section in ("kafka", "redis") if getattr(settings, section) is None]
+    if missing:
+        yield Problem(
+            ("server.workers",),
+            f"expected 1, since there is no {' and no '.join(missing)}, through which workers share messages and "
+            f"presence, got {settings.server.workers}",
+        )
+    suffix = _longest_suffix(settings)
+    longest = LONGEST_ID - len(suffix)
+    if len(settings.gateway_id) > longest:
+        yield Problem(
+            ("gateway.id", "server.workers"),
+            f"expected at most {longest} characters{_for_workers(suffix)}, got {len(settings.gateway_id)}",
+        )
+
+
+def _longest_suffix(settings: Settings) -> str:
+    """What the last worker adds to the gateway's id."""
+    return f"-{settings.server.workers}" if settings.server.workers > 1 else ""
+
+
+def _for_workers(suffix: str) -> str:
+    return f" with a worker's {suffix} behind it" if suffix else ""
 
 
 def _redis(settings: Settings) -> Iterator[Problem]:
@@ -231,6 +261,7 @@ _RELATIONS: Final[tuple[Callable[[Settings], Iterator[Problem]], ...]] = (
     _tls,
     _admin,
     _sizes,
+    _workers,
     _token_keys,
     _kafka,
     _redis,

@@ -22,9 +22,5 @@ PENDING_KEYS: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Key to what holds instead."""
 
-PENDING_VALUES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = MappingProxyType(
-    {
-        "server.workers": (lambda value: type(value) is int and value > 1, "more than one worker is"),
-    }
-)
+PENDING_VALUES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = MappingProxyType({})
 """Key to which of its values are meant, and how they are called."""

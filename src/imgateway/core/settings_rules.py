@@ -12,7 +12,10 @@ import attrs
 MIN_SECRET_BYTES: Final = 32
 """RFC 7518 section 3.2 asks for a key at least as long as the hash of HS256."""
 
-_ID = re.compile(r"[A-Za-z0-9._-]{1,200}")
+LONGEST_ID: Final = 200
+"""Most characters of a gateway's id."""
+
+_ID = re.compile(rf"[A-Za-z0-9._-]{{1,{LONGEST_ID}}}")
 _HOST = re.compile(r"[A-Za-z0-9._:%-]{1,253}")
 _HOST_AND_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")

@@ -1,6 +1,7 @@
 """`imgateway check`: is the configuration right?"""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -52,6 +53,7 @@ def _summary(settings: Settings, *, random_secret: bool) -> list[tuple[str, str]
     )
     return [
         ("gateway", settings.gateway_id),
+        *_workers(settings.gateway_ids),
         ("listen", f"{'wss' if server.tls_cert else 'ws'}://{authority(server.host, server.port)}/ws"),
         ("admin", f"http://{authority(server.admin_host, server.admin_port)}/metrics"),
         ("auth", f"{', '.join(auth.algorithms)} by {keys}" if auth.plugin == "jwt" else f"plugin {auth.plugin}"),
@@ -59,6 +61,10 @@ def _summary(settings: Settings, *, random_secret: bool) -> list[tuple[str, str]
         ("sessions", "Redis" if settings.redis else "memory"),
         ("registry", f"etcd at {', '.join(settings.etcd.endpoints)}" if settings.etcd else "memory"),
     ]
+
+
+def _workers(gateway_ids: Sequence[str]) -> list[tuple[str, str]]:
+    return [("workers", f"{len(gateway_ids)}: {gateway_ids[0]} to {gateway_ids[-1]}")] if len(gateway_ids) > 1 else []
 
 
 def _try(settings: Settings) -> None:

@@ -16,12 +16,17 @@ async def healthz(_: Request) -> Response:
     return JSONResponse({"status": "ok"})
 
 
-def readyz(gateway: Gateway) -> Callable[[Request], Awaitable[Response]]:
-    """200 while clients are welcome, else 503 with the parts that are not fine."""
+def readyz(gateway: Gateway, elsewhere: Callable[[], bool] = lambda: False) -> Callable[[Request], Awaitable[Response]]:
+    """200 while clients are welcome, else 503 with the parts that are not fine.
+
+    Args:
+        gateway: the one that is asked.
+        elsewhere: whether clients are welcome at another one on the same port, to which the next connection goes.
+    """
 
     async def endpoint(_: Request) -> Response:
         failing = [part for part, fine in gateway.readiness().items() if not fine]
-        if failing:
+        if failing and not elsewhere():
             return JSONResponse({"status": "not ready", "failing": failing}, 503)
         return JSONResponse({"status": "ready", "failing": []})
 

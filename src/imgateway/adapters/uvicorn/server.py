@@ -5,7 +5,7 @@ import contextlib
 import copy
 import logging
 import socket
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Collection, Generator
 from typing import Any, Literal
 
 import anyio
@@ -105,14 +105,66 @@ async def serving(config: uvicorn.Config, /) -> AsyncGenerator[BoundServer, None
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((config.host, config.port))
         host, port = listener.getsockname()[:2]
-        server = _Server(config)
-        running = asyncio.create_task(server.serve([listener]))
-        try:
-            await server.wait_started(running)
+        async with _running(config, [listener]):
             yield BoundServer(host, port)
+
+
+class Doors:
+    """The listening sockets that a server takes connections from; which ones may change while it serves."""
+
+    def __init__(self, server: "_Server") -> None:
+        self._server = server
+        self._wanted: frozenset[socket.socket] = frozenset()
+        self._open: dict[socket.socket, asyncio.Server] = {}
+        self._opening = anyio.Lock()
+
+    async def open(self, sockets: Collection[socket.socket], /) -> None:
+        """Take connections from exactly these sockets.
+
+        The others are let go of before anything is awaited. All stay open and listening, and belong to the caller:
+        whoever comes by one that nobody takes from waits there.
+        """
+        self._wanted = frozenset(sockets)
+        self._close_others()
+        async with self._opening:
+            for listener in self._wanted - self._open.keys():
+                self._open[listener] = await self._server.take_from(listener.dup())
+            self._close_others()  # another call may have come while this one waited
+
+    def _close_others(self) -> None:
+        for listener in self._open.keys() - self._wanted:
+            self._open.pop(listener).close()
+
+
+@contextlib.asynccontextmanager
+async def serving_by_doors(config: uvicorn.Config, /) -> AsyncGenerator[Doors, None]:
+    """Serve within the block whoever comes by doors that the caller opens; at first there are none.
+
+    Otherwise like `serving`; the configuration's host and port don't count.
+
+    Raises:
+        LifecycleError: the application said that it could not start or stop.
+        Exception: whatever the application's lifespan raised.
+    """
+    async with _running(config, []) as server:
+        doors = Doors(server)
+        try:
+            yield doors
         finally:
             with anyio.CancelScope(shield=True):
-                await server.stop(running)
+                await doors.open(())
+
+
+@contextlib.asynccontextmanager
+async def _running(config: uvicorn.Config, listeners: list[socket.socket]) -> AsyncGenerator["_Server", None]:
+    server = _Server(config)
+    running = asyncio.create_task(server.serve(listeners))
+    try:
+        await server.wait_started(running)
+        yield server
+    finally:
+        with anyio.CancelScope(shield=True):
+            await server.stop(running)
 
 
 class _Server(uvicorn.Server):
@@ -132,6 +184,19 @@ class _Server(uvicorn.Server):
             accepting.cancel()
         if running.done():
             running.result()
+
+    async def take_from(self, listener: socket.socket) -> asyncio.Server:
+        """Take connections from one more socket, which is closed with the returned server."""
+        config = self.config
+
+        def protocol() -> asyncio.Protocol:
+            # The call that uvicorn makes in its own `startup`; the base class it is declared by has other parameters.
+            return config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=self.server_state, app_state=self.lifespan.state
+            )
+
+        loop = asyncio.get_running_loop()
+        return await loop.create_server(protocol, sock=listener, ssl=config.ssl, backlog=config.backlog)
 
     async def stop(self, running: asyncio.Task[None]) -> None:
         """End the server, in bounded time as far as the application's own shutdown is; raises what went wrong in it."""
