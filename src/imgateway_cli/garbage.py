@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import anyio
 
-YOUNG_OBJECTS = 50_000
+YOUNG_OBJECTS = 100_000
 """So many more objects than were freed make a collection: messages on their way are many and short-lived."""
 CHECK_SECONDS = 1.0
 NEWLY_SETTLED = 2_000

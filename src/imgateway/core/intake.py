@@ -176,7 +176,7 @@ class Intake:
             message_type, content, extra = 0, "", {"seq_id": message.seq_id}
         envelope = Envelope(
             kind=message.TYPE,
-            trace_id=f"{random.getrandbits(128) or 1:032x}",
+            trace_id=random.randbytes(16).hex(),
             user_id=connection.user_id,
             gateway_id=self.gateway_id,
             conversation_id=key[0],

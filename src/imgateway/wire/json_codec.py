@@ -22,12 +22,12 @@ from imgateway.wire.messages import (
 JSON_V1: Final = "imgateway.json.v1"
 
 
-class _SendMessageFrame(msgspec.Struct, tag=SendMessage.TYPE, tag_field="type"):
+class _SendMessageFrame(msgspec.Struct, gc=False, tag=SendMessage.TYPE, tag_field="type"):
     data: SendMessage
     timestamp: int | float | UnsetType | None = UNSET
 
 
-class _MarkReadFrame(msgspec.Struct, tag=MarkRead.TYPE, tag_field="type"):
+class _MarkReadFrame(msgspec.Struct, gc=False, tag=MarkRead.TYPE, tag_field="type"):
     data: MarkRead
     timestamp: int | float | UnsetType | None = UNSET
 
@@ -53,7 +53,7 @@ class _LooseFrame(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw()
 
 
-class _ServerFrame(msgspec.Struct):
+class _ServerFrame(msgspec.Struct, gc=False):
     type: str
     data: Any
     timestamp: int

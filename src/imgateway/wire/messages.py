@@ -1,7 +1,8 @@
 """The client protocol's messages as values: what each carries, in the names of the wire.
 
 Field names follow Python; `rename` gives the names on the wire (GoChat's mixed case, kept as documented).
-Every struct but `SignalMessage` is the `data` object of the frame type named in `TYPE`.
+Every struct but `SignalMessage` is the `data` object of the frame type named in `TYPE`. Those of which there are many
+can't be part of a circle, so the garbage collector need not look at them (`gc=False`).
 """
 
 from typing import Annotated, Any, ClassVar
@@ -14,7 +15,7 @@ Id = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
 class SendMessage(
-    msgspec.Struct, frozen=True, rename={"conversation_id": "conversationId", "message_type": "messageType"}
+    msgspec.Struct, frozen=True, gc=False, rename={"conversation_id": "conversationId", "message_type": "messageType"}
 ):
     """Client: a message for a conversation."""
 
@@ -26,7 +27,7 @@ class SendMessage(
     extra: dict[str, Any] | UnsetType = UNSET
 
 
-class MarkRead(msgspec.Struct, frozen=True, rename={"conversation_id": "conversationId", "seq_id": "seqId"}):
+class MarkRead(msgspec.Struct, frozen=True, gc=False, rename={"conversation_id": "conversationId", "seq_id": "seqId"}):
     """Client: everything up to `seq_id` is read."""
 
     TYPE: ClassVar = "mark-read"
@@ -68,7 +69,7 @@ class Welcome(msgspec.Struct, frozen=True, rename="camel"):
     resumed: bool = False
 
 
-class MessageAck(msgspec.Struct, frozen=True):
+class MessageAck(msgspec.Struct, frozen=True, gc=False):
     """Server: the message is durable (`accepted`), or was already (`duplicate`), and stands there."""
 
     TYPE: ClassVar = "message-ack"
@@ -79,7 +80,7 @@ class MessageAck(msgspec.Struct, frozen=True):
     offset: int
 
 
-class SenderData(msgspec.Struct, frozen=True, omit_defaults=True, rename={"avatar_url": "avatarUrl"}):
+class SenderData(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename={"avatar_url": "avatarUrl"}):
     """Who wrote a message; only `id` where nothing else is known."""
 
     id: str
@@ -90,6 +91,7 @@ class SenderData(msgspec.Struct, frozen=True, omit_defaults=True, rename={"avata
 class NewMessage(
     msgspec.Struct,
     frozen=True,
+    gc=False,
     rename={
         "conversation_id": "conversationId",
         "message_type": "messageType",

@@ -30,7 +30,7 @@ MAX_DEPTH = 64
 _MAX_LOGGED_CHARS = 200
 
 
-class _UpstreamRecord(msgspec.Struct):
+class _UpstreamRecord(msgspec.Struct, gc=False):
     trace_id: str
     user_id: str
     gateway_id: str
@@ -49,7 +49,7 @@ class _SenderInfo(msgspec.Struct):
     avatar_url: str | None = None
 
 
-class _DownstreamRecord(msgspec.Struct):
+class _DownstreamRecord(msgspec.Struct, gc=False):
     message_id: int | str
     conversation_id: str
     sender_id: str | int
