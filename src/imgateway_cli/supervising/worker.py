@@ -143,7 +143,11 @@ class Worker:
     async def _take(self, share: Share) -> None:
         self.elsewhere = share.elsewhere
         leaving = self._parting.is_set() and self.elsewhere and not self._together
-        await self.open_doors.open(() if leaving else [self.doors[number] for number in share.doors])
+        try:
+            await self.open_doors.open(() if leaving else [self.doors[number] for number in share.doors])
+        except OSError as error:
+            # Out of files, most likely. Whoever waits at that door is worth less than all who are connected here.
+            _log.error("a door can't be opened", extra={"why": error.strerror})
 
     async def _be_orphaned(self) -> None:
         """The supervisor has died. The port becomes free at once, for its successor."""
