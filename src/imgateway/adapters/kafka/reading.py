@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CorruptRecordException, KafkaError
 
 from imgateway.adapters.kafka.access import KafkaAccess
+from imgateway.adapters.kafka.pace import Pace
 from imgateway.adapters.kafka.reachability import Reachability
 from imgateway.errors import ServiceUnavailableError
 from imgateway.model import ConsumedRecord
@@ -38,6 +39,7 @@ class Reading:
     positions: dict[int, int]
     fresh_from: dict[int, int]
     stuck_seconds: float
+    _pace: Pace = attrs.field(factory=Pace)
     _reachability: Reachability = attrs.field(factory=lambda: Reachability("consumer"))
     _probe_at: float = 0.0
     _behind_since: float | None = None
@@ -53,8 +55,10 @@ class Reading:
         """
         if anyio.current_time() >= self._probe_at:
             await self._probe()
+        await self._pace.turn()
         records = await (self._take_suspect() if self._suspects else self._take_all())
         if records:
+            self._pace.carried += len(records)
             self._behind_since = None
         return records
 

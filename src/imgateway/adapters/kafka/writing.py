@@ -30,6 +30,7 @@ from aiokafka.structs import RecordMetadata
 from imgateway.adapters.kafka.access import KafkaAccess
 from imgateway.adapters.kafka.backlog import Backlog
 from imgateway.adapters.kafka.lanes import Lane, Topic
+from imgateway.adapters.kafka.pace import Pace
 from imgateway.adapters.kafka.reachability import Reachability
 from imgateway.adapters.kafka.topics import TopicFacts, asking, ensure_topics, look_up
 from imgateway.core.retrying import until_available
@@ -80,6 +81,7 @@ class Writing:
     reachability: Reachability
     create: bool
     stuck_seconds: float
+    _pace: Pace = attrs.field(factory=Pace)
     _over: anyio.Event = attrs.field(factory=anyio.Event)
     _stuck: bool = False
     _tasks: anyio.abc.TaskGroup | None = None
@@ -143,10 +145,11 @@ class Writing:
 
     async def _write(self, lane: Lane) -> None:
         while lane.waiting and not self._over.is_set():
-            # One turn for others to add to the batch.
-            await asyncio.sleep(0)
+            # Time for others to add to the batch.
+            await self._pace.turn()
             batch = self.producer.create_batch()
             lane.fill(batch)
+            self._pace.carried += len(lane.in_flight)
             if not lane.in_flight:
                 await self._check_size(lane)
                 continue
