@@ -21,7 +21,7 @@ from imgateway.codes import TABLE, reconnect_advised
 from imgateway.core.settings import Settings
 from imgateway.core.settings_keys import key_info, section_class
 from imgateway.core.settings_loading import SECTIONS
-from imgateway.core.settings_pending import PENDING_KEYS, PENDING_SECTIONS, PENDING_VALUES
+from imgateway.core.settings_pending import PENDING_KEYS, PENDING_SECTIONS
 from imgateway.core.settings_values import described
 from imgateway_cli.main import cli
 
@@ -94,7 +94,6 @@ def _pending() -> str:
         ("setting", "what holds until it comes"),
         *((f"`[{section}]`", instead) for section, instead in PENDING_SECTIONS.items()),
         *((f"`{key}`", instead) for key, instead in PENDING_KEYS.items()),
-        *((f"`{key}`", f"{called} not available") for key, (_, called) in PENDING_VALUES.items()),
     )
 
 

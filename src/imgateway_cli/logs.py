@@ -115,7 +115,7 @@ def _clean(text: str) -> str:
 
 
 def _scalar(name: str, value: object) -> object:
-    if value is None or isinstance(value, bool | int):
+    if value is None or isinstance(value, bool | int | float):
         return value
     return MASK if _SECRET_NAME.search(name) else _clean(str(value))
 

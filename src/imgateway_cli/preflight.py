@@ -65,10 +65,19 @@ def _missing_libraries(settings: Settings) -> Iterator[str]:
 def _uses(settings: Settings) -> Iterator[Callable[[], object]]:
     kafka, etcd = settings.kafka, settings.etcd
     yield partial(load_authenticator, settings.auth)
+    if settings.server.transport == "picows":
+        yield _picows
     if kafka is not None and find_spec(LIBRARIES["kafka"]) is not None:
         yield partial(kafka_access, kafka)
     if etcd is not None and find_spec(LIBRARIES["etcd"]) is not None:
         yield lambda: etcd_access(etcd).ssl_context()
+
+
+def _picows() -> None:
+    # Imported here: it loads a server, which the other settings do not need.
+    from imgateway.adapters.uvicorn import frame_parser
+
+    frame_parser("picows")
 
 
 def _tls_problems(server: ServerSettings) -> Iterator[str]:

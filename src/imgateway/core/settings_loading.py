@@ -15,7 +15,7 @@ import attrs
 from imgateway.core.settings import Settings
 from imgateway.core.settings_checks import Problem, problems, shown
 from imgateway.core.settings_keys import key_info, may_be_absent, section_class
-from imgateway.core.settings_pending import PENDING_KEYS, PENDING_SECTIONS, PENDING_VALUES
+from imgateway.core.settings_pending import PENDING_KEYS, PENDING_SECTIONS
 from imgateway.core.settings_values import parse_text, structure
 from imgateway.errors import SettingsError
 
@@ -115,10 +115,6 @@ def variable_of(key: str, /) -> str:
 
 
 def _structured(given: _Given) -> tuple[object] | Problem:
-    if given.key in PENDING_VALUES:
-        is_meant, called = PENDING_VALUES[given.key]
-        if is_meant(given.value):
-            return Problem((given.key,), f"{called} not available in this version{given.note}")
     attribute = _KEYS[given.key]
     try:
         return (structure(given.value, attribute.type),)

@@ -1,8 +1,8 @@
 """Settings the contract names whose part is not in this version. One table; an entry goes when its part comes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 PENDING_SECTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -21,6 +21,3 @@ PENDING_KEYS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Key to what holds instead."""
-
-PENDING_VALUES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = MappingProxyType({})
-"""Key to which of its values are meant, and how they are called."""
