@@ -18,10 +18,13 @@ from imgateway.core.gateway import Gateway
 from imgateway.core.settings import Settings, authority
 from imgateway.errors import GatewayError
 from imgateway_cli.admin import admin_app
+from imgateway_cli.deadline import end_within
 from imgateway_cli.garbage import collect_seldom, leave_out_settled
 from imgateway_cli.wiring import compose
 
 ADMIN_MAX_FRAME_BYTES = 4096
+OVERTIME_SECONDS = 1.0
+"""For closing what is left when a drain has taken all its time."""
 
 _log = logging.getLogger(__name__)
 
@@ -107,7 +110,10 @@ async def _serving(key: str, config: uvicorn.Config) -> AsyncIterator[BoundServe
 
 
 async def drain_on_signal(gateway: Gateway) -> None:
-    """Return when the gateway has drained after the first SIGTERM or SIGINT; a second one ends the process at once."""
+    """Return when the gateway has drained after the first SIGTERM or SIGINT; a second one ends the process at once.
+
+    The process ends by itself `OVERTIME_SECONDS` after the time for draining, whatever the caller does next.
+    """
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(leave_out_settled, lambda: len(gateway.connections))
@@ -116,6 +122,7 @@ async def drain_on_signal(gateway: Gateway) -> None:
                 if draining:
                     os._exit(1)
                 draining = True
+                end_within(gateway.settings.gateway.drain_seconds + OVERTIME_SECONDS)
                 tasks.start_soon(_drain, gateway, tasks.cancel_scope.cancel)
 
 
