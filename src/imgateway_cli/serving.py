@@ -12,7 +12,7 @@ import anyio
 import uvicorn
 from starlette.applications import Starlette
 
-from imgateway.adapters.starlette import gateway_routes
+from imgateway.adapters.starlette import application, gateway_routes
 from imgateway.adapters.uvicorn import BoundServer, server_config, serving
 from imgateway.core.gateway import Gateway
 from imgateway.core.settings import Settings, authority
@@ -39,7 +39,7 @@ def serve(settings: Settings, *, notes: Sequence[str] = ()) -> None:
     for note in notes:
         _log.warning(note)
     composition = compose(settings)
-    app = Starlette(routes=gateway_routes(composition.gateway))
+    app = application(gateway_routes(composition.gateway))
     admin = admin_app(composition.observer, settings.server.admin_token)
 
     async def main() -> None:
