@@ -79,7 +79,11 @@ async def listening(app: Starlette, settings: Settings) -> AsyncIterator[BoundSe
         ),
     ) as bound:
         _log.info(
-            "listening", extra={"url": f"{'wss' if server.tls_cert else 'ws'}://{authority(bound.host, bound.port)}/ws"}
+            "listening",
+            extra={
+                "url": f"{'wss' if server.tls_cert else 'ws'}://{authority(bound.host, bound.port)}/ws",
+                "gateway_id": settings.gateway_id,
+            },
         )
         yield bound
 
@@ -94,7 +98,8 @@ async def listening_for_admin(app: Starlette, settings: Settings) -> AsyncIterat
     server = settings.server
     config = server_config(app, host=server.admin_host, port=server.admin_port, max_frame_bytes=ADMIN_MAX_FRAME_BYTES)
     async with _serving("server.admin_port", config) as bound:
-        _log.info("metrics", extra={"url": f"http://{authority(bound.host, bound.port)}/metrics"})
+        url = f"http://{authority(bound.host, bound.port)}/metrics"
+        _log.info("metrics", extra={"url": url, "gateway_id": settings.gateway_id})
         yield bound
 
 
