@@ -3,7 +3,6 @@
 import importlib.util
 import logging
 import os
-import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,6 +19,7 @@ from imgateway.errors import GatewayError
 from imgateway_cli.admin import admin_app
 from imgateway_cli.deadline import end_within
 from imgateway_cli.garbage import collect_seldom, leave_out_settled
+from imgateway_cli.open_files import allow_many_files, note_few_files, tell_of_no_files
 from imgateway_cli.wiring import compose
 
 ADMIN_MAX_FRAME_BYTES = 4096
@@ -38,6 +38,7 @@ def serve(settings: Settings, *, notes: Sequence[str] = ()) -> None:
     """
     for note in notes:
         _log.warning(note)
+    note_few_files(settings.connections.max_total)
     composition = compose(settings)
     app = application(gateway_routes(composition.gateway))
     admin = admin_app(composition.observer, settings.server.admin_token)
@@ -52,7 +53,7 @@ def serve(settings: Settings, *, notes: Sequence[str] = ()) -> None:
 
 def run(main: Callable[[], Awaitable[None]]) -> None:
     """Run an asynchronous main function on the fastest event loop there is. Blocks."""
-    _allow_many_sockets()
+    allow_many_files()
     collect_seldom()
     uvloop = importlib.util.find_spec("uvloop") is not None
     anyio.run(main, backend="asyncio", backend_options={"use_uvloop": uvloop})
@@ -121,6 +122,7 @@ async def drain_on_signal(gateway: Gateway) -> None:
     """
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tell_of_no_files)
             tasks.start_soon(leave_out_settled, lambda: len(gateway.connections))
             draining = False
             async for _ in signals:
@@ -134,9 +136,3 @@ async def drain_on_signal(gateway: Gateway) -> None:
 async def _drain(gateway: Gateway, done: Callable[[], None]) -> None:
     await gateway.drain()
     done()
-
-
-def _allow_many_sockets() -> None:
-    """Raise the soft limit on open files to the hard one: each connection is a file."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
