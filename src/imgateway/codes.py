@@ -29,6 +29,14 @@ class Code(StrEnum):
     PING_TIMEOUT = "PING_TIMEOUT"
 
 
+class HttpCode(StrEnum):
+    """The `code` of HTTP problems that no WebSocket ever ends with: their names are gRPC's where it has one."""
+
+    NOT_FOUND = "NOT_FOUND"
+    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    INTERNAL = "INTERNAL"
+
+
 @attrs.frozen
 class CodeRow:
     """One row of the table.

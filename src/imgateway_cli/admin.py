@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from imgateway.adapters.prometheus import PrometheusObserver
+from imgateway.adapters.starlette import application
 from imgateway.adapters.starlette.problems import problem
 from imgateway.codes import Code
 from imgateway.model import Refusal
@@ -23,7 +24,7 @@ def admin_app(observer: PrometheusObserver, token: str | None) -> Starlette:
         body, media_type = observer.render()
         return Response(body, media_type=media_type)
 
-    return Starlette(routes=[Route("/metrics", _guarded(metrics, token))])
+    return application([Route("/metrics", _guarded(metrics, token))])
 
 
 def workers_admin_app(render: Callable[[], Awaitable[tuple[bytes, str]]], token: str | None) -> Starlette:

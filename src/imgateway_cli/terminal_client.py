@@ -96,7 +96,9 @@ async def _show(socket: ClientConnection) -> None:
 async def _send(socket: ClientConnection, lines: AsyncIterator[str], conversation: str) -> None:
     try:
         async for line in lines:
-            if line.strip():
+            if line.startswith("{") and _json_object(line) is None:
+                _notice("not sent, as it is not valid JSON; begin with a space to send it as text", "red")
+            elif line.strip():
                 frame = frame_of(line, conversation)
                 await socket.send(frame)
                 _print_frame("→", frame, "magenta")

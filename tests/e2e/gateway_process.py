@@ -111,6 +111,9 @@ async def gateway_process(*arguments: str, ready: bool = True, **settings: objec
 
     It is killed at the end of the block if it still runs.
     """
+    if "SERVER__PORT" not in settings:
+        # Nobody is sent there, but with etcd there must be some address.
+        settings = {"GATEWAY__ADVERTISE": "127.0.0.1:1", **settings}
     environ = {
         **_CLEAN,
         "IMGATEWAY_SERVER__PORT": "0",

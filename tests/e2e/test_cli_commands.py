@@ -83,6 +83,18 @@ def test_check_sums_up_what_is_right(tmp_path: Path) -> None:
     assert SECRET not in result.output
 
 
+def test_check_warns_that_kafka_without_etcd_guards_no_id_and_takes_nothing_over() -> None:
+    alone = {"IMGATEWAY_AUTH__SECRET": SECRET, "IMGATEWAY_KAFKA__BOOTSTRAP_SERVERS": "kafka:9092"}
+    result = run("check", **alone)
+    assert result.exit_code == 0
+    (warning,) = result.stderr.splitlines()
+    assert warning.startswith("warning: [kafka] without [etcd]: ")
+    assert "ids are unguarded" in warning
+    assert "takeover is off" in warning
+    guarded = run("check", **alone, IMGATEWAY_ETCD__ENDPOINTS="http://etcd:2379", IMGATEWAY_GATEWAY__ADVERTISE="h:1")
+    assert (guarded.exit_code, guarded.stderr) == (0, "")
+
+
 def test_check_names_a_key_file_that_holds_no_key(tmp_path: Path) -> None:
     (tmp_path / "key.pem").write_text("not a key")
     file = written(tmp_path, f"[auth]\nalgorithms = ['ES256']\npublic_key_file = '{tmp_path}/key.pem'\n")

@@ -113,6 +113,15 @@ async def test_text_becomes_a_message_and_json_is_sent_as_it_is() -> None:
     assert "\x1b" not in ended.frames + ended.notices
 
 
+async def test_a_line_that_is_meant_as_json_and_is_none_is_not_sent() -> None:
+    async with server(until_ack) as url:
+        ended = await connect(url, '{bad json\n{"type": "ping"}}\n {as text\n')
+    assert ended.code == 0
+    assert ended.notices.count("not sent, as it is not valid JSON") == 2
+    (sent,) = (line for line in ended.frames.splitlines() if "→" in line)
+    assert '"content": " {as text"' in sent
+
+
 async def test_a_refusal_is_explained() -> None:
     async with gateway() as url:
         ended = await connect(url)

@@ -107,6 +107,14 @@ async def test_a_wrong_configuration_stops_it_before_a_port_opens(tmp_path: Path
     ]
 
 
+async def test_the_lines_that_name_a_port_name_the_gateway() -> None:
+    async with running(IMGATEWAY_AUTH__SECRET=SECRET, IMGATEWAY_GATEWAY__ID="gateway-7") as gateway:
+        pass
+    lines = {line["message"]: line for line in map(json.loads, gateway.log.splitlines())}
+    for message in ("listening", "metrics", "ready"):
+        assert lines[message]["gateway_id"] == "gateway-7"
+
+
 async def test_a_port_that_is_taken_is_one_line_and_exit_code_1() -> None:
     async with running(IMGATEWAY_AUTH__SECRET=SECRET) as gateway:
         port = gateway.url.removesuffix("/ws").rpartition(":")[2]

@@ -36,6 +36,7 @@ class Gateway:
         holds_list: whether the answer to a request for the list is held back, as `held`.
         epoch: changes when the back end loses its memory.
         title: what the lobby is called.
+        others: the conversations besides the lobby.
     """
 
     page: Page
@@ -45,6 +46,7 @@ class Gateway:
     holds_list: bool = False
     epoch: str = "e"
     title: str = "Lobby"
+    others: list[Frame] = attrs.field(factory=list)
     held: list[Callable[[], None]] = attrs.field(factory=list)
     sockets: list[WebSocketRoute] = attrs.field(factory=list)
     received: list[tuple[str, Frame]] = attrs.field(factory=list)
@@ -109,7 +111,7 @@ class Gateway:
             newest = max((message["seqId"] for message in self.history), default=0)
             lobby = {"id": "lobby", "kind": "group", "title": self.title}
             marks = {"lastSeq": newest, "readSeq": 0, "readByOthersSeq": 0}
-            answer = {"epoch": self.epoch, "maxContentBytes": 5000, "conversations": [lobby | marks]}
+            answer = {"epoch": self.epoch, "maxContentBytes": 5000, "conversations": [lobby | marks, *self.others]}
             if self.holds_list:
                 self.held.append(lambda: route.fulfill(json=answer))
             else:
@@ -176,6 +178,27 @@ def test_after_these_endings_it_comes_back(gateway: Gateway, code: int) -> None:
     gateway.until(lambda: len(gateway.sockets) == 2)
     expect(gateway.status).to_have_text("Online")
     assert gateway.logins == 1
+
+
+def test_while_it_is_away_nobodys_presence_is_known(gateway: Gateway) -> None:
+    gateway.others = [
+        {"id": "alice~bob", "kind": "direct", "title": "Bob", "peerId": "bob", "online": True}
+        | {"lastSeq": 0, "readSeq": 0, "readByOthersSeq": 0}
+    ]
+    gateway.begin()
+    subtitle, bob = gateway.page.locator("#chat-subtitle"), gateway.page.locator(".conversation", has_text="Bob")
+    expect(subtitle).to_have_text("2 people, 2 online")
+    expect(bob).to_contain_text("Online")
+    gateway.welcomes = False
+    gateway.close(1012)
+    expect(subtitle).to_have_text("2 people")
+    expect(bob).to_contain_text("Presence unknown")
+    expect(bob.locator(".avatar[data-online]")).to_have_count(0)
+    gateway.welcomes = True
+    gateway.until(lambda: len(gateway.sockets) == 2)
+    gateway.close(1012)
+    expect(subtitle).to_have_text("2 people, 2 online")
+    expect(bob).to_contain_text("Online")
 
 
 @pytest.mark.parametrize("code", [1002, 1003, 1007, 1009, 4500, 4503, 4504, 4509, 4510, 4999])

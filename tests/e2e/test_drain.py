@@ -1,6 +1,8 @@
 """The end of a gateway, polite and impolite: contract section 8."""
 
+import re
 import signal
+from pathlib import Path
 
 import anyio
 import httpx
@@ -184,6 +186,16 @@ async def test_sigint_does_the_same() -> None:
         assert await gateway.ended() == 0
 
 
+async def test_sigterm_while_it_is_still_loading_ends_it_with_0() -> None:
+    async with gateway_process(ready=False) as gateway:
+        with anyio.fail_after(PATIENCE_SECONDS):
+            while not _catches(gateway.process.pid, signal.SIGTERM):
+                await anyio.sleep(0.001)
+        assert not gateway.output
+        gateway.send_signal(signal.SIGTERM)
+        assert await gateway.ended() == 0
+
+
 async def test_clients_that_never_read_do_not_keep_the_process_beyond_drain_seconds() -> None:
     """Their sockets' buffers are full, so neither the farewell nor the close frame gets through."""
     async with (
@@ -270,6 +282,11 @@ async def test_a_killed_gateways_port_can_be_taken_again_at_once() -> None:
         async with gateway_process(SERVER__PORT=port) as second, await second.connect():
             pass
         await socket.close()
+
+
+def _catches(process_id: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{process_id}/status").read_text()
+    return bool(int(re.findall(r"SigCgt:\s*(\w+)", status)[0], 16) >> (number - 1) & 1)
 
 
 def _place(url: str) -> tuple[str, int]:

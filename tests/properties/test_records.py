@@ -55,7 +55,7 @@ messages = st.fixed_dictionaries(
 )
 signals = st.fixed_dictionaries(
     {
-        "signal_type": texts.filter(lambda name: name not in RESERVED_TYPES),
+        "signal_type": texts.filter(lambda name: name != "" and name not in RESERVED_TYPES),
         "payload": json_values,
         "timestamp": int64,
         "target_user_ids": st.lists(user_ids, min_size=1, max_size=4),
@@ -119,7 +119,7 @@ def test_a_message_keeps_every_field(record: dict[str, Any]) -> None:
     assert delivery.targets == tuple(dict.fromkeys(record["target_user_ids"]))
     assert delivery.message_id == str(record["message_id"])
     info = record.get("sender_info", {})
-    assert delivery.sender.id == str(info.get("id", record["sender_id"]))
+    assert delivery.sender.id == str(record["sender_id"] if info.get("id", "") == "" else info["id"])
     assert (delivery.sender.username, delivery.sender.avatar_url) == (info.get("username"), info.get("avatar_url"))
     for field in ("conversation_id", "message_type", "content", "seq_id", "timestamp"):
         assert getattr(delivery, field) == record[field]
@@ -182,6 +182,24 @@ def test_a_target_that_is_no_user_id_is_a_record_error(record: dict[str, Any], u
         _decode(record | {"target_user_id": user_id})
     with pytest.raises(RecordError):
         _decode(record | {"target_user_ids": ["v", user_id]})
+
+
+@pytest.mark.parametrize("nothing", ["", None])
+def test_members_that_a_back_end_writes_without_a_value_are_as_good_as_absent(nothing: str | None) -> None:
+    sender = dict.fromkeys(("id", "username", "avatar_url"), nothing)
+    empty = {"target_user_id": nothing, "target_device_id": nothing, "trace_id": nothing, "sender_info": sender}
+    message = _decode(MESSAGE | {"target_user_ids": ["v", "u"], "signal_type": nothing, "payload": None} | empty)
+    assert isinstance(message, Delivery)
+    assert (message.targets, message.target_device_id, message.trace_id) == (("v", "u"), None, "")
+    assert message.sender.id == str(MESSAGE["sender_id"])
+    assert _decode(MESSAGE | {"target_user_ids": ["v"], "target_user_id": nothing}).targets == ("v",)
+    assert _decode(SIGNAL | {"target_user_ids": ["v"], "target_user_id": nothing}).targets == ("v",)
+    optional = dict.fromkeys(("sender_info", "client_msg_id", "extra", "require_ack", "target_user_ids"), None)
+    assert _decode(MESSAGE | optional).targets == ("u",)
+    no_targets: tuple[list[str] | None, ...] = ([], None)
+    for targets in no_targets:
+        with pytest.raises(RecordError, match="names a user"):
+            _decode(MESSAGE | {"target_user_ids": targets, "target_user_id": nothing})
 
 
 def test_both_kinds_of_target_count_once_each() -> None:

@@ -260,6 +260,9 @@ SERVICES = {
     f"{KAFKA}\nsecurity_protocol = 'SSL'\nsasl_password = 'hunter2'": (
         "kafka.sasl_password: expected none, since kafka.security_protocol is SSL, without a login"
     ),
+    f"server.port = 0\n{ETCD}": (
+        "gateway.advertise: expected host:port, since server.port is 0 and etcd is to tell others where this gateway is"
+    ),
     f"{ETCD}\nuser = 'x'": "etcd.password: expected a password, since etcd.user is set",
     f"{ETCD}\npassword = 'hunter2'": "etcd.user: expected a user name, since etcd.password is set",
     # between keys: TLS

@@ -26,7 +26,7 @@ from imgateway.ports import Codec, Transport, TransportListener
 SERVICE_NAME = "im-gateway"
 CUT_OFF_SECONDS = 5.0
 """How long leaving waits for sockets that were cut off, and for presence to be removed."""
-LEAST_SECONDS = 1.0
+LEAST_SECONDS = 0.5
 """So long it waits in any case, after a drain that took all its time."""
 RETRY_SECONDS = 1.0
 """How often what could not be written to the undelivered topic is offered again."""
@@ -250,10 +250,12 @@ class _Life:
             # What a drain could not do in its time is tried again, and not waited for as long again.
             seconds = min(seconds, max(LEAST_SECONDS, self._drain_ends_at - anyio.current_time()))
         with anyio.move_on_after(seconds, shield=True):
-            await self._cut_off()
-            await self.hub.presence.flush()
-        with anyio.move_on_after(seconds, shield=True):
-            await _try("releasing ownership", self._tenure.step_down)
+            with anyio.move_on_after(seconds / 2):
+                await self._cut_off()
+            # At a time, for the same reason as in a drain.
+            async with anyio.create_task_group() as last:
+                last.start_soon(self.hub.presence.flush)
+                await _try("releasing ownership", self._tenure.step_down)
         self._tasks.cancel_scope.cancel()
 
     async def _cut_off(self) -> None:

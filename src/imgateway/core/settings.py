@@ -114,7 +114,10 @@ class GatewaySettings:
     )
     advertise: str | None = attrs.field(
         default=None,
-        metadata=key("Where others reach this gateway. Default: host and port of `[server]`.", rule=HOST_AND_PORT),
+        metadata=key(
+            "Where others reach this gateway. Default: host and port of `[server]`, which must not be 0 with `[etcd]`.",
+            rule=HOST_AND_PORT,
+        ),
     )
     drain_seconds: float = attrs.field(
         default=30.0,

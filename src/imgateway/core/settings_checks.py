@@ -249,6 +249,11 @@ def _etcd(settings: Settings) -> Iterator[Problem]:
     for (key, value, what), (other, others, _) in (login, login[::-1]):
         if value is None and others is not None:
             yield Problem((key, other), f"expected {what}, since {other} is set")
+    if settings.server.port == 0 and settings.gateway.advertise is None:
+        yield Problem(
+            ("gateway.advertise", "server.port", "etcd.endpoints"),
+            "expected host:port, since server.port is 0 and etcd is to tell others where this gateway is",
+        )
     encrypted = any(endpoint.startswith("https:") for endpoint in etcd.endpoints)
     for name in ("tls_ca", "tls_cert", "tls_key"):
         if not encrypted and getattr(etcd, name) is not None:

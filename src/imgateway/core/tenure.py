@@ -1,6 +1,7 @@
 """The time in which this process owns its gateway id: only then does it read its topic, and only then is it known."""
 
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -52,6 +53,7 @@ class Tenure:
     _pump: DeliveryPump | None = None
     _parting: bool = False
     _read_enough: bool = False
+    _close_by: float = math.inf
     _registering: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
     _reading: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
     _serving: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
@@ -94,10 +96,15 @@ class Tenure:
     async def step_down(self) -> None:
         """Read no more, and give the id up. Idempotent.
 
+        Of the time that the caller has, half is for the consumer to end; a broker that does not answer does not keep
+        the id from being given up.
+
         Raises:
             ServiceUnavailableError: the registry can't be reached.
         """
         self.stop_reading()
+        now = anyio.current_time()
+        self._close_by = now + max(0.0, anyio.current_effective_deadline() - now) / 2
         self._serving.cancel()
         await self._over.wait()
         await self.parts.ownership.release()
@@ -157,7 +164,8 @@ class Tenure:
         finally:
             self.consuming = False
             self._pump = None
-            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+            close_by = min(anyio.current_time() + CLOSE_SECONDS, self._close_by)
+            with anyio.CancelScope(deadline=close_by, shield=True):
                 await consumer.aclose()
 
     async def _pump_until_failure(self, pump: DeliveryPump) -> ServiceUnavailableError:

@@ -28,6 +28,8 @@ MAX_DEPTH = 64
 """Arrays and objects within each other in `extra` and `payload`: what is read must be writable again in a frame."""
 
 _MAX_LOGGED_CHARS = 200
+_NO_SIGNAL = (None, "")
+"""Some back ends write members that they have no value for: of those an empty text is as good as none."""
 
 
 class _UpstreamRecord(msgspec.Struct, gc=False):
@@ -59,7 +61,7 @@ class _DownstreamRecord(msgspec.Struct, gc=False):
     timestamp: int
     target_user_id: str | None = None
     target_user_ids: list[str] | None = None
-    trace_id: str = ""
+    trace_id: str | None = None
     sender_info: _SenderInfo | None = None
     client_msg_id: str | None = None
     extra: Any = None
@@ -144,7 +146,7 @@ def decode_downstream(value: bytes, /) -> Delivery | Signal:
         if not value.isascii():
             value.decode()  # members that nobody reads are not looked into below
         # The name of a member may be written with escapes; almost nobody does.
-        if (b'"signal_type"' in value or b"\\u" in value) and _probe.decode(value).signal_type is not None:
+        if (b'"signal_type"' in value or b"\\u" in value) and _probe.decode(value).signal_type not in _NO_SIGNAL:
             return _signal(_signal_decoder.decode(value))
         return _delivery(_message_decoder.decode(value))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -178,13 +180,13 @@ def encode_undelivered(
 
 
 def _targets(record: _DownstreamRecord | _SignalRecord) -> tuple[UserId, ...]:
-    named = record.target_user_ids
-    if named is None:
-        users = [] if record.target_user_id is None else [record.target_user_id]
-    elif record.target_user_id is None and len(named) <= 1:
+    named, one = record.target_user_ids, record.target_user_id
+    if not named:
+        users = [one] if one else []
+    elif not one and len(named) <= 1:
         users = named
     else:
-        users = list(dict.fromkeys(named if record.target_user_id is None else (*named, record.target_user_id)))
+        users = list(dict.fromkeys((*named, one) if one else named))
     if not users:
         raise RecordError("neither target_user_id nor target_user_ids names a user")
     if not are_valid_user_ids(users):
@@ -204,7 +206,7 @@ def _sender(record: _DownstreamRecord) -> Sender:
     info = record.sender_info
     if info is None:
         return Sender(str(record.sender_id))
-    return Sender(str(record.sender_id if info.id is None else info.id), info.username, info.avatar_url)
+    return Sender(str(record.sender_id if info.id in {None, ""} else info.id), info.username, info.avatar_url)
 
 
 def _extra(extra: object) -> object:
@@ -223,7 +225,7 @@ def _extra(extra: object) -> object:
 def _delivery(record: _DownstreamRecord) -> Delivery:
     return Delivery(
         targets=_targets(record),
-        trace_id=record.trace_id,
+        trace_id=record.trace_id or "",
         message_id=str(record.message_id),
         conversation_id=ConversationId(record.conversation_id),
         sender=_sender(record),
@@ -233,6 +235,5 @@ def _delivery(record: _DownstreamRecord) -> Delivery:
         timestamp=record.timestamp,
         client_msg_id=record.client_msg_id,
         extra=_extra(record.extra),
-        # No device has an empty id: some back ends write members that they have no value for.
         target_device_id=DeviceId(record.target_device_id) if record.target_device_id else None,
     )

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -14,6 +15,11 @@ from imgateway_cli.preflight import attempts, has_services, require_usable
 from imgateway_cli.printable import printable
 from imgateway_cli.random_secret import with_secret
 from imgateway_cli.settings_sources import config_option, load_settings
+
+_UNGUARDED: Final = (
+    "[kafka] without [etcd]: ids are unguarded (nothing keeps two gateways from using the same one), and takeover is "
+    "off (no other gateway reads what is left for one that has died)"
+)
 
 
 @click.command()
@@ -31,7 +37,7 @@ def check(config: Path | None, connect: bool) -> None:
     for name, text in _summary(settings, random_secret=bool(notes)):
         click.echo(f"  {name:<9} {printable(text)}")
     if settings.kafka is not None and settings.etcd is None:
-        click.echo("warning: [kafka] without [etcd]: nothing keeps two gateways from using the same id", err=True)
+        click.echo(f"warning: {_UNGUARDED}", err=True)
     if settings.etcd is not None and settings.gateway.advertise is None and is_loopback(settings.server.host):
         click.echo("warning: [etcd] tells others an address of this machine only: set gateway.advertise", err=True)
     if connect:

@@ -40,7 +40,8 @@ def _token(_: click.Context, __: click.Parameter, value: str) -> str:
 def connect(url: str, token: str, conversation: str, wait: float | None) -> None:
     """Connect to a gateway: type text or JSON, see frames.
 
-    A line that is a JSON object is sent as it is; any other text is sent as a message. Ends on Ctrl-D or Ctrl-C.
+    A line that is a JSON object is sent as it is, and one that begins like one but is none is not sent; any other text
+    is sent as a message. Ends on Ctrl-D or Ctrl-C.
     """
     if wait is None:
         wait = 0.0 if sys.stdin.isatty() else 2.0

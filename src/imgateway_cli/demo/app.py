@@ -6,11 +6,10 @@ from typing import Final
 
 import anyio
 import click
-from starlette.applications import Starlette
 
 from imgateway.adapters.jwt import mint_token
 from imgateway.adapters.memory import MemoryConsumer, MemoryPublisher
-from imgateway.adapters.starlette import gateway_routes
+from imgateway.adapters.starlette import application, gateway_routes
 from imgateway.core.settings import AuthSettings, ServerSettings, Settings
 from imgateway.model import UserId
 from imgateway.plugins import load_authenticator
@@ -65,7 +64,7 @@ async def _main(settings: Settings, secret: str, token_seconds: int) -> None:
         max_content_bytes=settings.connections.max_content_bytes,
         epoch=secrets.token_hex(8),
     )
-    app = Starlette(routes=[*page_routes(), *demo.routes(), *gateway_routes(composition.gateway)])
+    app = application([*page_routes(), *demo.routes(), *gateway_routes(composition.gateway)])
     # The port first: one that is taken is told before anything else begins.
     async with (
         serving.listening(app, settings) as bound,

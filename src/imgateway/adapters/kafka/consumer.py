@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping, Sequence
 
 import anyio
@@ -143,24 +144,28 @@ class KafkaConsumer:
         return 0 if self._reading is None else self._reading.lag()
 
     async def aclose(self) -> None:
-        """Stop reading. Idempotent, not cancelled; takes some seconds at most."""
+        """Stop reading. Idempotent, not cancelled; takes `CLOSE_SECONDS` at most, less where the caller has less."""
+        left = anyio.current_effective_deadline() - anyio.current_time()
+        # One that was cancelled has set no time: then what is just being opened gets its moment to finish.
+        seconds = CLOSE_SECONDS if left == -math.inf else max(0.0, min(left, CLOSE_SECONDS))
         self._reading = None
         consumer, self._consumer = self._consumer, None
         fence, self._fence = self._fence, None
         with anyio.CancelScope(shield=True):
-            if consumer is not None:
-                await _end(consumer)
-            if fence is not None:
-                await fence.aclose()
+            # At a time, so that a cluster that does not answer is not waited for twice.
+            await asyncio.gather(
+                *(() if consumer is None else (_end(consumer, seconds),)),
+                *(() if fence is None else (fence.aclose(seconds),)),
+            )
 
     def _places(self, positions: Mapping[int, int]) -> dict[TopicPartition, int]:
         return {TopicPartition(self.plan.name, partition): position for partition, position in positions.items()}
 
 
-async def _end(consumer: AIOKafkaConsumer) -> None:
+async def _end(consumer: AIOKafkaConsumer, seconds: float) -> None:
     # A task of its own: while the cluster is down the library may cancel whoever stops it.
     stopping = asyncio.create_task(consumer.stop())
-    await asyncio.wait([stopping], timeout=CLOSE_SECONDS)
+    await asyncio.wait([stopping], timeout=seconds)
     stopping.cancel()
     await asyncio.wait([stopping])
     if not stopping.cancelled() and (error := stopping.exception()) is not None:

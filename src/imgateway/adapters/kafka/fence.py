@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import ProducerFenced
 
 from imgateway.adapters.kafka.access import KafkaAccess, begin
-from imgateway.adapters.kafka.producing import end_producer
+from imgateway.adapters.kafka.producing import END_SECONDS, end_producer
 from imgateway.errors import FencedError, ServiceUnavailableError
 
 TRANSACTION_TIMEOUT_MS = 60_000
@@ -74,15 +74,15 @@ class CommitFence:
         if self.failure is not None:
             raise self.failure.with_traceback(None)
 
-    async def aclose(self) -> None:
-        """Commit no more. Idempotent."""
+    async def aclose(self, seconds: float = END_SECONDS) -> None:
+        """Commit no more; answers that may be near are waited for so long. Idempotent."""
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
             attempt.cancel()
             await asyncio.wait([attempt])
         producer, self._producer = self._producer, None
         if producer is not None:
-            await end_producer(producer)
+            await end_producer(producer, seconds)
 
     async def _finish(self) -> None:
         """Wait for the attempt that is being made, if there is one."""

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 from imgateway.adapters.kafka.access import KafkaAccess, begin
 from imgateway.adapters.kafka.backlog import Backlog
 from imgateway.adapters.kafka.lanes import BATCH_BYTES, Topic
-from imgateway.adapters.kafka.producing import end_producer
+from imgateway.adapters.kafka.producing import END_SECONDS, end_producer
 from imgateway.adapters.kafka.reachability import Reachability
 from imgateway.adapters.kafka.topics import TopicPlan
 from imgateway.adapters.kafka.writing import Writing
@@ -60,6 +60,7 @@ class KafkaPublisher:
     _reachability: Reachability = attrs.field(factory=lambda: Reachability("publisher"), init=False)
     _writing: Writing | None = attrs.field(default=None, init=False)
     _closing: bool = attrs.field(default=False, init=False)
+    _flushed_in_vain: bool = attrs.field(default=False, init=False)
     _life: anyio.CancelScope = attrs.field(factory=anyio.CancelScope, init=False)
     _tasks: anyio.abc.TaskGroup | None = attrs.field(default=None, init=False)
 
@@ -106,13 +107,18 @@ class KafkaPublisher:
 
     async def flush(self) -> None:
         """Wait until every record taken before this call is settled."""
+        self._flushed_in_vain = True
         await self._backlog.settled()
+        self._flushed_in_vain = False
 
     async def aclose(self) -> None:
-        """Write out what was taken, for at most `CLOSE_SECONDS`; the rest is settled `UNKNOWN`. Idempotent."""
+        """Write out what was taken, for at most `CLOSE_SECONDS`; the rest is settled `UNKNOWN`. Idempotent.
+
+        Where a caller of `flush` has given up already, nothing more is waited for.
+        """
         self._closing = True
         with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-            if self._writing is not None:
+            if self._writing is not None and not self._flushed_in_vain:
                 await self.flush()
         # Not the task group's own scope: the caller is within that one as well.
         self._life.cancel()
@@ -133,7 +139,7 @@ class KafkaPublisher:
                 finally:
                     self._writing = None
                     self._land()
-                    await end_producer(producer)
+                    await end_producer(producer, 0.0 if self._closing and self._flushed_in_vain else END_SECONDS)
                 await anyio.sleep(RENEW_PAUSE_SECONDS)
 
     def _land(self) -> None:

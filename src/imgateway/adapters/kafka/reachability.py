@@ -33,5 +33,5 @@ class Reachability:
     def back(self) -> None:
         """It answers."""
         if self._lost_at is not None:
-            _log.warning("Kafka answers again", extra={"part": self.part, "after_seconds": round(self.lost_for, 1)})
+            _log.info("Kafka answers again", extra={"part": self.part, "after_seconds": round(self.lost_for, 1)})
             self._lost_at = None

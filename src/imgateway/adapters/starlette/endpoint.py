@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 
-from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from imgateway.adapters.starlette.asgi_transport import AsgiTransport
 from imgateway.adapters.starlette.client_address import client_address, networks
 from imgateway.adapters.starlette.handshake import Handshake, read_handshake, redact_token
 from imgateway.adapters.starlette.origins import origin_allowed
-from imgateway.adapters.starlette.problems import problem
+from imgateway.adapters.starlette.problems import problem, send_denial
 from imgateway.codes import TABLE, Code
 from imgateway.core.admission import Admitted
 from imgateway.core.clock import SystemClock
@@ -102,14 +101,7 @@ async def _refuse(refusal: Refusal, handshake: Handshake, scope: Scope, send: Se
         await send({"type": "websocket.send", "text": JsonCodec().encode(error, SystemClock().now()).decode()})
         await send({"type": "websocket.close", "code": TABLE[refusal.code].close_code, "reason": refusal.code.value})
     elif "websocket.http.response" in (scope.get("extensions") or {}):
-        await _send_denial(problem(refusal), send)
+        await send_denial(problem(refusal), send)
     else:
         # The server can't do better: it answers 403 whatever the reason.
         await send({"type": "websocket.close", "code": TABLE[refusal.code].close_code})
-
-
-async def _send_denial(response: Response, send: Send) -> None:
-    await send(
-        {"type": "websocket.http.response.start", "status": response.status_code, "headers": response.raw_headers}
-    )
-    await send({"type": "websocket.http.response.body", "body": bytes(response.body)})

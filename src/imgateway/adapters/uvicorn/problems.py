@@ -1,10 +1,16 @@
 """Answers that are given before any application is asked."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 
-from imgateway.codes import Code
+from imgateway.codes import Code, HttpCode
+
+_CODES: Mapping[HTTPStatus, Code | HttpCode] = {
+    HTTPStatus.METHOD_NOT_ALLOWED: HttpCode.METHOD_NOT_ALLOWED,
+    HTTPStatus.INTERNAL_SERVER_ERROR: HttpCode.INTERNAL,
+    HTTPStatus.SERVICE_UNAVAILABLE: Code.DRAINING,
+}
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -16,7 +22,7 @@ def problem_response(status: HTTPStatus, detail: str, headers: Iterable[tuple[by
         "title": status.phrase,
         "status": status.value,
         "detail": detail,
-        "code": Code.INVALID_MESSAGE.value,
+        "code": _CODES.get(status, Code.INVALID_MESSAGE).value,
     }
     lines = [*headers, (b"content-type", b"application/problem+json")]
     return response(status.value, lines, json.dumps(problem).encode())

@@ -154,7 +154,7 @@ class GatewayWebSocketProtocol(asyncio.Protocol):
     def shutdown(self) -> None:
         """Refuse what is not upgraded yet."""
         if not self._answered:
-            self._answer(response(HTTPStatus.INTERNAL_SERVER_ERROR, self._default_headers, b""))
+            self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "The server is stopping.", [(b"retry-after", b"1")])
 
     # The ASGI application's side.
 
@@ -278,7 +278,7 @@ class GatewayWebSocketProtocol(asyncio.Protocol):
         if self._socket is not None:
             self._socket.close(CloseReason(RFC_INTERNAL_ERROR))
         elif not self._answered:
-            self._answer(response(HTTPStatus.INTERNAL_SERVER_ERROR, self._default_headers, b""))
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "The application has failed.")
 
     def _accept(self, subprotocol: str | None, headers: Headers) -> None:
         digest = hashlib.sha1(self._key + _GUID, usedforsecurity=False).digest()

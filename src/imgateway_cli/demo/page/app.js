@@ -68,7 +68,11 @@ function begin() {
 function entered(next) {
   state = next;
   showState();
-  if (state.phase !== "online") syncTurn++;
+  if (state.phase === "online") return;
+  syncTurn++;
+  // Who comes and goes meanwhile is not told: nobody's presence is known until the next answer of the back end.
+  for (const each of conversations.values()) each.online = null;
+  if (conversations.size) render();
 }
 
 function showState() {
@@ -265,7 +269,8 @@ function render() {
   queueMicrotask(() => {
     renderPending = false;
     const others = [...conversations.values()].filter(({ kind }) => kind === "direct");
-    const people = { all: others.length + 1, online: others.filter(({ online }) => online).length + 1 };
+    const known = state.phase === "online" && others.every(({ online }) => online !== null);
+    const people = { all: others.length + 1, online: known ? others.filter(({ online }) => online).length + 1 : null };
     view.showConversations(conversations, openId);
     view.showConversation(conversations.get(openId), people);
   });

@@ -148,7 +148,7 @@ export class View {
       title.textContent = conversation.title;
       paintAvatar(avatar, conversation.peerId ?? conversation.id, conversation.title);
     }
-    if (conversation.kind === "direct") avatar.dataset.online = conversation.online;
+    paintPresence(avatar, conversation);
     const who = last?.own ? "You: " : conversation.kind === "group" && last ? `${last.sender.name}: ` : "";
     preview.textContent = last ? who + last.content : subtitleOf(conversation);
     time.textContent = last ? timeOf(last.at) : "";
@@ -178,8 +178,7 @@ export class View {
     byId("chat-subtitle").textContent = subtitleOf(conversation, people);
     const avatar = byId("chat-avatar");
     paintAvatar(avatar, conversation.peerId ?? conversation.id, conversation.title);
-    if (conversation.kind === "direct") avatar.dataset.online = conversation.online;
-    else delete avatar.dataset.online;
+    paintPresence(avatar, conversation);
     reconcile(this.rows, rowsOf(conversation, this.on));
     if (this.atEnd) this.toEnd();
     else this.noteScroll();
@@ -226,7 +225,14 @@ export class View {
   }
 }
 
+function paintPresence(avatar, { kind, online }) {
+  if (kind === "direct" && online !== null) avatar.dataset.online = online;
+  else delete avatar.dataset.online;
+}
+
 function subtitleOf({ kind, online }, people) {
-  if (kind === "direct") return online ? "Online" : "Offline";
-  return people ? `${people.all} ${people.all === 1 ? "person" : "people"}, ${people.online} online` : "Everyone is here";
+  if (kind === "direct") return online === null ? "Presence unknown" : online ? "Online" : "Offline";
+  if (!people) return "Everyone is here";
+  const all = `${people.all} ${people.all === 1 ? "person" : "people"}`;
+  return people.online === null ? all : `${all}, ${people.online} online`;
 }
