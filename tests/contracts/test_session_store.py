@@ -10,7 +10,7 @@ import pytest
 
 from imgateway.adapters.memory import MemorySessionStore
 from imgateway.errors import ServiceUnavailableError
-from imgateway.model import SessionRecord, UserId
+from imgateway.model import DevicePolicy, Displaced, SessionRecord, UserId
 from imgateway.ports import Clock, SessionStore
 from imgateway.testing import FaultySessionStore, SessionStoreSuite, VirtualClock, assert_caught
 
@@ -66,40 +66,42 @@ class NeverExpires(MemorySessionStore):
 class ExpiresWithTheUser(MemorySessionStore):
     """One lease for the whole user, as a plain Redis hash has."""
 
-    async def refresh(self, records: Sequence[SessionRecord], /) -> None:
+    async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
         for record in records:
             await super().refresh(await self.lookup(record.user_id) or [record])
+        return []
 
 
 class RefreshDoesNothing(MemorySessionStore):
-    async def refresh(self, records: Sequence[SessionRecord], /) -> None:
-        pass
+    async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
+        return []
 
 
 class RefreshOnlyExtends(MemorySessionStore):
-    async def refresh(self, records: Sequence[SessionRecord], /) -> None:
+    async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
         there = {each.connection_id for record in records for each in await self.lookup(record.user_id)}
-        await super().refresh([record for record in records if record.connection_id in there])
+        return await super().refresh([record for record in records if record.connection_id in there])
 
 
 class WritesLater(MemorySessionStore):
     """What is added waits for the next change."""
 
-    async def add(self, records: Sequence[SessionRecord], /) -> None:
+    async def add(self, records: Sequence[SessionRecord], policy: DevicePolicy | None = None, /) -> Sequence[Displaced]:
         late = self.__dict__.get("late", [])
         self.__dict__["late"] = records
-        await super().add(late)
+        return await super().add(late, policy)
 
 
 class AddsOnlyOnce(MemorySessionStore):
-    async def add(self, records: Sequence[SessionRecord], /) -> None:
+    async def add(self, records: Sequence[SessionRecord], policy: DevicePolicy | None = None, /) -> Sequence[Displaced]:
         for record in records:
             if record.connection_id in [each.connection_id for each in await self.lookup(record.user_id)]:
                 raise ServiceUnavailableError("it is there already")
             await super().add([record])
+        return []
 
-    async def refresh(self, records: Sequence[SessionRecord], /) -> None:
-        await super().add(records)
+    async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
+        return await super().add(records)
 
 
 class BelievesTheCallersClock(MemorySessionStore):
@@ -114,18 +116,18 @@ class InOrderOfWriting(MemorySessionStore):
 
 
 class FirstOfAListCounts(MemorySessionStore):
-    async def add(self, records: Sequence[SessionRecord], /) -> None:
-        await super().add(records[::-1])
+    async def add(self, records: Sequence[SessionRecord], policy: DevicePolicy | None = None, /) -> Sequence[Displaced]:
+        return await super().add(records[::-1], policy)
 
 
 class ReadsThenWrites(MemorySessionStore):
-    async def add(self, records: Sequence[SessionRecord], /) -> None:
+    async def add(self, records: Sequence[SessionRecord], policy: DevicePolicy | None = None, /) -> Sequence[Displaced]:
         user_ids = {record.user_id for record in records}
         before = [each.connection_id for user_id in user_ids for each in await self.lookup(user_id)]
         await anyio.lowlevel.checkpoint()
         meanwhile = [each for user_id in user_ids for each in await self.lookup(user_id)]
         await super().remove([each for each in meanwhile if each.connection_id not in before])
-        await super().add(records)
+        return await super().add(records, policy)
 
 
 class TakesPatterns(MemorySessionStore):
