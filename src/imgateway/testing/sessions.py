@@ -205,7 +205,7 @@ class SessionStoreSuite(ContractSuite):
             assert await other.lookup(user) == []
 
     async def test_a_device_replaces_its_own_older_connection(self) -> None:
-        """A new entry displaces the user's others of its device, on every gateway; one without a device displaces none."""
+        """A new entry displaces the user's others of its device, on every gateway; one without a device, nobody's."""
         user, other_user = UserId(self.unique("ann")), UserId(self.unique("ben"))
         policy = DevicePolicy(5)
         tv, nothing = self.record(user, "tv", device="tv", at=1), self.record(user, "nothing", device=None, at=2)
