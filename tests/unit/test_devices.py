@@ -225,6 +225,7 @@ async def test_with_the_store_away_the_policy_refuse_counts_for_each_gateway(dow
             assert isinstance(await admitted(one, "ann"), Refusal)
             assert isinstance(await admitted(other, "ann"), Refusal)
         world.sessions.release()
+        world.sessions.down = False
 
 
 async def test_what_an_earlier_process_left_behind_keeps_nobody_out_of_the_gateway_with_its_id() -> None:
@@ -237,7 +238,7 @@ async def test_what_an_earlier_process_left_behind_keeps_nobody_out_of_the_gatew
 
 
 async def test_the_default_policy_asks_the_store_nothing_before_the_upgrade() -> None:
-    async with two_gateways() as (world, one, _):
+    async with two_gateways() as (_, one, _):
         with mock.patch.object(FaultySessionStore, "lookup", side_effect=AssertionError):
             await one.connect("ann")
 
