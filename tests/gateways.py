@@ -176,9 +176,9 @@ class World:
     def __attrs_post_init__(self) -> None:
         self.sessions = FaultySessionStore(MemorySessionStore(60.0, self.clock))
 
-    def parts(self, *, session_ttl_seconds: float = 60.0) -> GatewayParts:
+    def parts(self, *, session_ttl_seconds: float = 60.0, gateway_id: GatewayId = GATEWAY_ID) -> GatewayParts:
         """The parts of one gateway."""
-        topic, group = self.topics.downstream(GATEWAY_ID), self.topics.downstream_group(GATEWAY_ID)
+        topic, group = self.topics.downstream(gateway_id), self.topics.downstream_group(gateway_id)
         return GatewayParts(
             authenticator=self.tokens,
             publisher=self.publisher,
@@ -216,9 +216,9 @@ class World:
         written = self.broker.append(OutgoingRecord(self.topics.downstream(GATEWAY_ID), key, value))
         assert isinstance(written, Receipt)
 
-    def committed(self) -> int:
+    def committed(self, gateway_id: GatewayId = GATEWAY_ID) -> int:
         """How many records of the gateway's topic are committed, over all partitions."""
-        positions = self.broker.committed(self.topics.downstream_group(GATEWAY_ID), self.topics.downstream(GATEWAY_ID))
+        positions = self.broker.committed(self.topics.downstream_group(gateway_id), self.topics.downstream(gateway_id))
         return sum(positions.values())
 
 

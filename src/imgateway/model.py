@@ -251,6 +251,42 @@ class SessionRecord:
     expires_at: int = 0
 
 
+LATE_MS = 1_000
+"""A connection's first entry that is written later than this counts from when it connected, not from when it came."""
+
+
+@attrs.frozen
+class DevicePolicy:
+    """How many connections a user may have, over all gateways.
+
+    Attributes:
+        refuses: whether one in excess is turned away; else the oldest ones go.
+    """
+
+    max_per_user: int
+    refuses: bool = False
+
+
+@attrs.frozen
+class Displaced:
+    """A connection that has to go, as the session store found.
+
+    Attributes:
+        gateway_id: whose it is.
+        code: `REPLACED` by a newer one, or `RATE_LIMITED` where there was no room for it.
+    """
+
+    user_id: UserId
+    connection_id: ConnectionId
+    gateway_id: GatewayId
+    code: Code = Code.REPLACED
+
+    @classmethod
+    def of(cls, record: SessionRecord, code: Code = Code.REPLACED, /) -> "Displaced":
+        """The connection of an entry."""
+        return cls(record.user_id, record.connection_id, record.gateway_id, code)
+
+
 @attrs.frozen
 class ServiceInstance:
     """One running instance of a service.

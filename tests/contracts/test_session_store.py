@@ -2,15 +2,16 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from unittest import mock
 
 import anyio
 import anyio.lowlevel
 import attrs
 import pytest
 
-from imgateway.adapters.memory import MemorySessionStore
+from imgateway.adapters.memory import MemorySessionStore, sessions
 from imgateway.errors import ServiceUnavailableError
-from imgateway.model import SessionRecord, UserId
+from imgateway.model import ConnectionId, DevicePolicy, Displaced, SessionRecord, UserId
 from imgateway.ports import Clock, SessionStore
 from imgateway.testing import FaultySessionStore, SessionStoreSuite, VirtualClock, assert_caught
 
@@ -66,40 +67,42 @@ class NeverExpires(MemorySessionStore):
 class ExpiresWithTheUser(MemorySessionStore):
     """One lease for the whole user, as a plain Redis hash has."""
 
-    async def refresh(self, records: Sequence[SessionRecord], /) -> None:
+    async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
         for record in records:
             await super().refresh(await self.lookup(record.user_id) or [record])
+        return []
 
 
 class RefreshDoesNothing(MemorySessionStore):
-    async def refresh(self, records: Sequence[SessionRecord], /) -> None:
-        pass
+    async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
+        return []
 
 
 class RefreshOnlyExtends(MemorySessionStore):
-    async def refresh(self, records: Sequence[SessionRecord], /) -> None:
+    async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
         there = {each.connection_id for record in records for each in await self.lookup(record.user_id)}
-        await super().refresh([record for record in records if record.connection_id in there])
+        return await super().refresh([record for record in records if record.connection_id in there])
 
 
 class WritesLater(MemorySessionStore):
     """What is added waits for the next change."""
 
-    async def add(self, records: Sequence[SessionRecord], /) -> None:
+    async def add(self, records: Sequence[SessionRecord], policy: DevicePolicy | None = None, /) -> Sequence[Displaced]:
         late = self.__dict__.get("late", [])
         self.__dict__["late"] = records
-        await super().add(late)
+        return await super().add(late, policy)
 
 
 class AddsOnlyOnce(MemorySessionStore):
-    async def add(self, records: Sequence[SessionRecord], /) -> None:
+    async def add(self, records: Sequence[SessionRecord], policy: DevicePolicy | None = None, /) -> Sequence[Displaced]:
         for record in records:
             if record.connection_id in [each.connection_id for each in await self.lookup(record.user_id)]:
                 raise ServiceUnavailableError("it is there already")
             await super().add([record])
+        return []
 
-    async def refresh(self, records: Sequence[SessionRecord], /) -> None:
-        await super().add(records)
+    async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
+        return await super().add(records)
 
 
 class BelievesTheCallersClock(MemorySessionStore):
@@ -114,18 +117,18 @@ class InOrderOfWriting(MemorySessionStore):
 
 
 class FirstOfAListCounts(MemorySessionStore):
-    async def add(self, records: Sequence[SessionRecord], /) -> None:
-        await super().add(records[::-1])
+    async def add(self, records: Sequence[SessionRecord], policy: DevicePolicy | None = None, /) -> Sequence[Displaced]:
+        return await super().add(records[::-1], policy)
 
 
 class ReadsThenWrites(MemorySessionStore):
-    async def add(self, records: Sequence[SessionRecord], /) -> None:
+    async def add(self, records: Sequence[SessionRecord], policy: DevicePolicy | None = None, /) -> Sequence[Displaced]:
         user_ids = {record.user_id for record in records}
         before = [each.connection_id for user_id in user_ids for each in await self.lookup(user_id)]
         await anyio.lowlevel.checkpoint()
         meanwhile = [each for user_id in user_ids for each in await self.lookup(user_id)]
         await super().remove([each for each in meanwhile if each.connection_id not in before])
-        await super().add(records)
+        return await super().add(records, policy)
 
 
 class TakesPatterns(MemorySessionStore):
@@ -141,6 +144,99 @@ class ClosingForgets(MemorySessionStore):
     async def aclose(self) -> None:
         self._users.clear()
         self._deadlines.clear()
+
+
+class IgnoresThePolicy(MemorySessionStore):
+    async def add(self, records: Sequence[SessionRecord], policy: DevicePolicy | None = None, /) -> Sequence[Displaced]:
+        return await super().add(records)
+
+
+class ForEachGatewayItself(MemorySessionStore):
+    def _newest_first(self, user_id: UserId) -> list[SessionRecord]:
+        found = super()._newest_first(user_id)
+        return [each for each in found if each.gateway_id in self.__dict__.get("only", [each.gateway_id])]
+
+    def _excess(self, record: SessionRecord, policy: DevicePolicy) -> list[Displaced]:
+        self.__dict__["only"] = [record.gateway_id]
+        try:
+            return super()._excess(record, policy)
+        finally:
+            del self.__dict__["only"]
+
+
+class ForgetsTheDisplaced(MemorySessionStore):
+    def _expire(self) -> None:
+        self._displaced.clear()
+        super()._expire()
+
+
+class ForgetsTheDisplacedWithTheUser(MemorySessionStore):
+    def _drop(self, user_id: UserId, connection_id: ConnectionId) -> None:
+        super()._drop(user_id, connection_id)
+        if user_id not in self._users:
+            for key in [key for key in self._displaced if key[0] == user_id]:
+                del self._displaced[key]
+
+
+class NeverForgetsTheDisplaced(MemorySessionStore):
+    async def remove(self, records: Sequence[SessionRecord], /) -> None:
+        displaced = dict(self._displaced)
+        await super().remove(records)
+        self._displaced.update(displaced)
+
+
+class AsksThePolicyAgain(MemorySessionStore):
+    async def add(self, records: Sequence[SessionRecord], policy: DevicePolicy | None = None, /) -> Sequence[Displaced]:
+        for record in records:
+            self._drop(record.user_id, record.connection_id)
+        return await super().add(records, policy)
+
+
+class RefreshAsksThePolicy(MemorySessionStore):
+    async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
+        return await super().add(records, DevicePolicy(5))
+
+
+class _OtherLateness(MemorySessionStore):
+    late_ms: int
+
+    def _excess(self, record: SessionRecord, policy: DevicePolicy) -> list[Displaced]:
+        with mock.patch.object(sessions, "LATE_MS", self.late_ms):
+            return super()._excess(record, policy)
+
+
+class LastToWriteWins(_OtherLateness):
+    late_ms = 2**60
+
+
+class BelievesTheGatewaysClocks(_OtherLateness):
+    late_ms = -(2**60)
+
+
+class NeverRefuses(MemorySessionStore):
+    def _excess(self, record: SessionRecord, policy: DevicePolicy) -> list[Displaced]:
+        return super()._excess(record, DevicePolicy(policy.max_per_user))
+
+
+class RefusesItsOwnDevice(MemorySessionStore):
+    def _excess(self, record: SessionRecord, policy: DevicePolicy) -> list[Displaced]:
+        return super()._excess(attrs.evolve(record, device_id=None) if policy.refuses else record, policy)
+
+
+class TakesNoDeviceForADevice(MemorySessionStore):
+    def _excess(self, record: SessionRecord, policy: DevicePolicy) -> list[Displaced]:
+        nothing = [each for each in self._newest_first(record.user_id) if each.device_id is record.device_id is None]
+        for each in nothing:
+            self._drop(each.user_id, each.connection_id)
+        return [*map(Displaced.of, nothing), *super()._excess(record, policy)]
+
+
+class DisplacesBeforeItWrites(MemorySessionStore):
+    async def add(self, records: Sequence[SessionRecord], policy: DevicePolicy | None = None, /) -> Sequence[Displaced]:
+        new = [each for each in records if (each.user_id, each.connection_id) not in self._deadlines]
+        displaced = [one for each in new for one in self._excess(each, policy)] if policy else []
+        await anyio.lowlevel.checkpoint()
+        return [*displaced, *await super().add([each for each in records if Displaced.of(each) not in displaced])]
 
 
 @pytest.mark.anyio
@@ -162,6 +258,26 @@ class ClosingForgets(MemorySessionStore):
         (ReadsThenWrites, "changes_of_one_user_do_not_tread_on_each_other"),
         (TakesPatterns, "ids_are_only_names"),
         (ClosingForgets, "closing_leaves_the_entries"),
+        (
+            IgnoresThePolicy,
+            "a_device_replaces_its_own_older_connection the_oldest_go_beyond_the_number_over_all_gateways "
+            "a_policy_that_refuses_displaces_no_other_device",
+        ),
+        (
+            ForEachGatewayItself,
+            "a_device_replaces_its_own_older_connection the_oldest_go_beyond_the_number_over_all_gateways",
+        ),
+        (ForgetsTheDisplaced, "a_displaced_connection_does_not_come_back"),
+        (ForgetsTheDisplacedWithTheUser, "a_displaced_connection_does_not_come_back"),
+        (NeverForgetsTheDisplaced, "a_displaced_connection_does_not_come_back"),
+        (AsksThePolicyAgain, "only_a_new_entry_displaces"),
+        (RefreshAsksThePolicy, "only_a_new_entry_displaces"),
+        (LastToWriteWins, "a_late_entry_does_not_displace_newer_ones"),
+        (BelievesTheGatewaysClocks, "an_entry_that_comes_in_time_is_the_newest"),
+        (NeverRefuses, "a_policy_that_refuses_displaces_no_other_device"),
+        (RefusesItsOwnDevice, "a_policy_that_refuses_displaces_no_other_device"),
+        (TakesNoDeviceForADevice, "a_device_replaces_its_own_older_connection"),
+        (DisplacesBeforeItWrites, "of_many_at_once_exactly_as_many_stay_as_may"),
     ],
 )
 async def test_broken_stores_are_caught(broken: Callable[[float, Clock], SessionStore], clauses: str) -> None:

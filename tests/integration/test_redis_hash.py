@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 from servers import RedisServer
 
 from imgateway.adapters.redis import RedisAccess, RedisSessionStore
-from imgateway.model import ConnectionId, DeviceId, GatewayId, SessionRecord, UserId
+from imgateway.adapters.redis.scripts import MOST_GONE
+from imgateway.model import ConnectionId, DeviceId, DevicePolicy, Displaced, GatewayId, SessionRecord, UserId
 
 pytestmark = pytest.mark.anyio
 
@@ -162,6 +163,66 @@ async def test_a_key_without_an_end_gets_one(place: Place) -> None:
         await place.redis.persist(place.key("ann"))
         await one.remove([record("ann", "b")])
         assert await place.redis.pttl(place.key("ann")) > 0
+
+
+async def test_a_displaced_connection_leaves_a_field_that_ends_by_itself(place: Place) -> None:
+    old, new = record("ann", "old"), record("ann", "new", at=NOW + 1, gateway="gw-2")
+    async with two_gateways(place) as (one, other):
+        lasting = RedisSessionStore(one.access, 90.0, place.prefix)
+        await lasting.add([old])
+        own_end = json.loads((await place.hash("ann"))["conn:old"])["expires_at"]
+        assert await other.add([new], DevicePolicy(5)) == [Displaced.of(old)]
+        fields = await place.hash("ann")
+        assert fields.keys() == {"gateway_id", "conn:new", "gone:old"}
+        # Its owner, whose time to live is longer, tries to write it again before that.
+        assert int(fields["gone:old"]) == own_end == await place.redis.pexpiretime(place.key("ann"))
+        await other.remove([new])
+        assert await place.hash("ann") == {"gone:old": fields["gone:old"]}
+        assert await place.redis.pexpiretime(place.key("ann")) == own_end
+        assert await one.lookup(UserId("ann")) == []
+        await one.remove([old])
+        assert await place.keys() == set()
+        brief = RedisSessionStore(other.access, 0.1, place.prefix)
+        await brief.add([old])
+        await brief.add([new], DevicePolicy(5))
+        await anyio.sleep(0.15)
+        await one.refresh([record("ann", "another")])
+        assert (await place.hash("ann")).keys() == {"gateway_id", "conn:another"}
+
+
+async def test_so_many_displaced_connections_are_remembered_and_no_more(place: Place) -> None:
+    async with two_gateways(place) as (one, _):
+        records = [record("ann", f"c{number}", at=NOW + number) for number in range(MOST_GONE + 20)]
+        assert await one.add(records, DevicePolicy(5)) == [Displaced.of(each) for each in records[:-1]]
+        crowd = [record("ben", f"c{number}", at=NOW + number, device_id=None) for number in range(MOST_GONE + 20)]
+        await one.add(crowd)
+        assert len(await one.add([record("ben", "new", at=NOW * 2)], DevicePolicy(1))) == len(crowd)
+        for user in ("ann", "ben"):
+            fields = await place.hash(user)
+            assert sum(name.startswith("gone:") for name in fields) == MOST_GONE
+            assert len(await place.connections(user)) == 1
+
+
+@pytest.mark.parametrize("value", ["", "soon", "NaN", "inf", "-1", "1e300", b"\xff"])
+async def test_a_remembered_end_that_is_none_is_dropped(
+    place: Place, value: str | bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with two_gateways(place) as (one, _):
+        await place.redis.hset(place.key("ann"), "gone:bad", value)
+        await place.redis.hset(place.key("ann"), "gone:a", value)
+        with caplog.at_level(logging.WARNING):
+            assert await one.add([record("ann", "b", at=NOW - 1, device_id=None)], DevicePolicy(5)) == []
+            assert [entry.__dict__["values"] for entry in caplog.records] == [2]
+            assert await one.add([record("ann", "a")], DevicePolicy(5)) == []
+        assert (await place.hash("ann")).keys() == {"gateway_id", "conn:a", "conn:b"}
+
+
+async def test_a_change_is_one_command_whoever_is_displaced(place: Place) -> None:
+    async with two_gateways(place) as (one, other):
+        await one.add([record("ann", "warm")])
+        before = (await place.redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+        await other.add([record("ann", "new", at=NOW + 1)], DevicePolicy(1))
+        assert (await place.redis.info("commandstats"))["cmdstat_evalsha"]["calls"] == before + 1
 
 
 GARBAGE = {

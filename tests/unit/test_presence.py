@@ -8,7 +8,7 @@ import pytest
 from tests.gateways import eventually, quiet, running_hub
 
 from imgateway.core import presence
-from imgateway.model import SessionRecord, UserId
+from imgateway.model import DevicePolicy, Displaced, SessionRecord, UserId
 from imgateway.ports import SessionStore
 from imgateway.testing import FaultySessionStore
 
@@ -22,13 +22,13 @@ class Recording:
     inner: SessionStore
     calls: list[tuple[str, int]] = attrs.field(factory=list)
 
-    async def add(self, records: Sequence[SessionRecord], /) -> None:
+    async def add(self, records: Sequence[SessionRecord], policy: DevicePolicy | None = None, /) -> Sequence[Displaced]:
         self.calls.append(("add", len(records)))
-        await self.inner.add(records)
+        return await self.inner.add(records, policy)
 
-    async def refresh(self, records: Sequence[SessionRecord], /) -> None:
+    async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
         self.calls.append(("refresh", len(records)))
-        await self.inner.refresh(records)
+        return await self.inner.refresh(records)
 
     async def remove(self, records: Sequence[SessionRecord], /) -> None:
         self.calls.append(("remove", len(records)))
@@ -149,13 +149,14 @@ async def test_an_entry_that_is_being_refreshed_when_its_connection_ends_is_remo
 
         refreshing: int = 0
 
-        async def refresh(self, records: Sequence[SessionRecord], /) -> None:
+        async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
             self.refreshing += 1
             await self._obstruct()
             await self.inner.add(records)
             if it_fails:
                 self.down = True
                 await self._obstruct()
+            return []
 
     async with running_hub(session_ttl_seconds=0.003) as bench:
         ann = await bench.connect("ann")

@@ -10,7 +10,7 @@ from tests.gateways import GATEWAY_ID, Bench, eventually, quiet, running_hub
 
 from imgateway.core import presence
 from imgateway.errors import ServiceUnavailableError
-from imgateway.model import SessionRecord
+from imgateway.model import Displaced, SessionRecord
 from imgateway.testing import FaultySessionStore
 
 pytestmark = pytest.mark.anyio
@@ -47,12 +47,12 @@ async def test_a_refresh_that_fails_is_tried_again_soon() -> None:
 
         failed: bool = False
 
-        async def refresh(self, records: Sequence[SessionRecord], /) -> None:
+        async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
             if not self.failed:
                 self.failed = True
                 await self.inner.remove(records)
                 raise ServiceUnavailableError("it was restarted")
-            await super().refresh(records)
+            return await super().refresh(records)
 
     async with running_hub(session_ttl_seconds=3600) as bench:
         await bench.connect("ann")
@@ -97,10 +97,10 @@ async def test_a_refresh_that_overtakes_a_removal_on_its_way_leaves_no_ghost() -
             self.removing = True
             await self._obstruct()
 
-        async def refresh(self, records: Sequence[SessionRecord], /) -> None:
+        async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
             self.refreshing = True
             await self.refresh_now.wait()
-            await self.inner.refresh(records)
+            return await self.inner.refresh(records)
 
     async with running_hub(session_ttl_seconds=3600) as bench:
         ann = await bench.connect("ann")
@@ -123,9 +123,10 @@ async def test_an_id_that_lapses_during_a_refresh_ends_it() -> None:
     class Lapsing(FaultySessionStore):
         refreshed: int = 0
 
-        async def refresh(self, records: Sequence[SessionRecord], /) -> None:
+        async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
             self.refreshed += len(records)
             bench.world.services.revoke(GATEWAY_ID)
+            return []
 
     async with running_hub(session_ttl_seconds=3600) as bench:
         for number in range(5):

@@ -4,13 +4,14 @@ import logging
 import random
 import traceback
 from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 
 import attrs
 
 from imgateway.codes import Code
 from imgateway.core.settings import ConnectionSettings
 from imgateway.core.turnstile import Turnstile
-from imgateway.model import ConnectRequest, Credentials, Identity, Refusal, is_valid_user_id
+from imgateway.model import ConnectRequest, Credentials, Identity, Refusal, SessionRecord, UserId, is_valid_user_id
 from imgateway.ports import Authenticator, Clock, ConnectionRegistry, GatewayObserver
 
 RETRY_AFTER_SECONDS = 1
@@ -46,6 +47,7 @@ class Admission:
     """Decides on connections.
 
     Attributes:
+        elsewhere: the connections that other gateways have of a user; asked only where the policy is to refuse.
         expiry_grace_ms: how long a connection outlives its proof, and a proof therefore still opens one.
         closed: why nobody is let in just now (starting, draining), or None.
         turnstile: what a crowd has to pass; run by the owner.
@@ -57,6 +59,7 @@ class Admission:
     clock: Clock
     limits: ConnectionSettings
     expiry_grace_ms: int
+    elsewhere: Callable[[UserId], Awaitable[Sequence[SessionRecord]]]
     closed: Refusal | None = None
     turnstile: Turnstile = attrs.field(factory=Turnstile)
     _places: int = 0
@@ -131,7 +134,8 @@ class Admission:
             identity = await self.verify(request.credentials)
             if isinstance(identity, Refusal):
                 return identity
-            refusal = self._shut() or self.refuse_excess(identity, request)
+            elsewhere = await self.elsewhere(identity.user_id) if self.limits.on_excess == "refuse" else ()
+            refusal = self._shut() or self.refuse_excess(identity, request, elsewhere)
             if refusal is not None:
                 return refusal
             admitted = Admitted(request, identity, place)
@@ -150,13 +154,14 @@ class Admission:
             self._places_by_ip[client_ip] += 1
         return Place(client_ip)
 
-    def refuse_excess(self, identity: Identity, request: ConnectRequest, /) -> Refusal | None:
+    def refuse_excess(
+        self, identity: Identity, request: ConnectRequest, elsewhere: Sequence[SessionRecord] = (), /
+    ) -> Refusal | None:
         """Why a user with as many connections as allowed gets no further one; None where one will make room."""
         if self.limits.on_excess != "refuse":
             return None
-        connections = self.registry.of_user(identity.user_id)
-        if len(connections) < self.limits.max_per_user:
-            return None
-        if request.device_id is not None and any(c.device_id == request.device_id for c in connections):
+        devices = [connection.device_id for connection in self.registry.of_user(identity.user_id)]
+        devices += [entry.device_id for entry in elsewhere]
+        if len(devices) < self.limits.max_per_user or (request.device_id is not None and request.device_id in devices):
             return None
         return Refusal(Code.RATE_LIMITED, "Too many connections of this user.", "max_per_user", RETRY_AFTER_SECONDS)

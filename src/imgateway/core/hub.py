@@ -9,6 +9,7 @@ import anyio
 from imgateway.codes import Code
 from imgateway.core.admission import Admission, Admitted, Place
 from imgateway.core.connection import LiveConnection
+from imgateway.core.eviction import Evictor
 from imgateway.core.flushing import Flusher
 from imgateway.core.heartbeat import HeartbeatWheel
 from imgateway.core.intake import Intake
@@ -18,7 +19,7 @@ from imgateway.core.pulse import Hold
 from imgateway.core.registry import ConnectionRegistry
 from imgateway.core.settings import ConnectionSettings, Settings
 from imgateway.core.settings_services import KafkaSettings
-from imgateway.model import CloseReason, ConnectionId, Credentials, Refusal
+from imgateway.model import CloseReason, ConnectionId, Credentials, DevicePolicy, Refusal
 from imgateway.ports import Clock, Codec, GatewayObserver, Transport, TransportListener
 from imgateway.wire.messages import MarkRead, SendMessage, TokenRefreshed, Welcome
 
@@ -38,11 +39,22 @@ class ConnectionHub:
         self.limits: ConnectionSettings = settings.connections
         self.expiry_grace_ms = int(settings.auth.expiry_grace_seconds * 1000)
         self.registry = ConnectionRegistry()
-        self.admission = Admission(
-            parts.authenticator, self.registry, parts.observer, parts.clock, self.limits, self.expiry_grace_ms
-        )
         self.presence = Presence(
-            parts.sessions, self._gateway_id, parts.session_ttl_seconds, may_write=lambda: parts.ownership.held
+            parts.sessions,
+            self._gateway_id,
+            parts.session_ttl_seconds,
+            may_write=lambda: parts.ownership.held,
+            policy=DevicePolicy(self.limits.max_per_user, refuses=self.limits.on_excess == "refuse"),
+            on_displaced=Evictor(self.registry, parts.publisher, parts.topics, self._gateway_id).evict,
+        )
+        self.admission = Admission(
+            parts.authenticator,
+            self.registry,
+            parts.observer,
+            parts.clock,
+            self.limits,
+            self.expiry_grace_ms,
+            self.presence.elsewhere,
         )
         broker = settings.kafka or KafkaSettings()
         self.intake = Intake(
@@ -134,7 +146,10 @@ class ConnectionHub:
         return connection
 
     def _make_room(self, connection: LiveConnection, admitted: Admitted) -> Refusal | None:
-        """Let the device's older connection go first, then the user's oldest ones, until the new one fits."""
+        """Let the device's older connection go first, then the user's oldest ones, until the new one fits.
+
+        Only those of this gateway: of the other ones' the session store is asked next, and it may be down.
+        """
         replaced = CloseReason.of(Code.REPLACED)
         if connection.device_id is not None:
             for older in self.registry.of_user(connection.user_id):

@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 
 import anyio
+import anyio.abc
 import attrs
 
 from imgateway.core.connection import LiveConnection
 from imgateway.core.retrying import Backoff
 from imgateway.errors import ServiceUnavailableError
-from imgateway.model import ConnectionId, GatewayId, SessionRecord, UserId
+from imgateway.model import ConnectionId, DevicePolicy, Displaced, GatewayId, SessionRecord, UserId
 from imgateway.ports import SessionStore
 
 ANNOUNCE_SECONDS = 1.0
@@ -28,6 +29,14 @@ _log = logging.getLogger(__name__)
 
 
 @attrs.define(eq=False)
+class _Answer:
+    """What the store says of a user, once it does."""
+
+    entries: Sequence[SessionRecord] = ()
+    given: anyio.Event = attrs.field(factory=anyio.Event)
+
+
+@attrs.define(eq=False)
 class Presence:
     """Writes, refreshes and removes entries, many at a time; changes are written one after the other, in order.
 
@@ -39,6 +48,8 @@ class Presence:
         ttl_seconds: the store's time to live; entries are refreshed three times within it.
         may_write: whether the gateway's id is certainly ours, so that entries may carry it; asked before each write.
             What is ours is removed in any case.
+        policy: how many connections a user may have; new ones displace others when they are written for the first time.
+        on_displaced: told of each connection that has to go, here or on another gateway.
         available: whether the store took what it was last given.
     """
 
@@ -46,6 +57,8 @@ class Presence:
     gateway_id: GatewayId
     ttl_seconds: float = 60.0
     may_write: Callable[[], bool] = lambda: True
+    policy: DevicePolicy | None = None
+    on_displaced: Callable[[Displaced], None] = lambda displaced: None
     available: bool = True
     _live: dict[ConnectionId, SessionRecord] = attrs.field(factory=dict)
     _to_add: dict[ConnectionId, SessionRecord] = attrs.field(factory=dict)
@@ -54,9 +67,10 @@ class Presence:
     _wake: anyio.Event = attrs.field(factory=anyio.Event)
     _stale: anyio.Event = attrs.field(factory=anyio.Event)
     _writing: anyio.Lock = attrs.field(factory=anyio.Lock)
+    _tasks: anyio.abc.TaskGroup | None = None
 
     async def announce(self, connection: LiveConnection, /) -> None:
-        """Return when the connection's presence is written, or withdrawn, or after `ANNOUNCE_SECONDS`."""
+        """Return when the connection's presence is written, or withdrawn, or the time for that is over."""
         record = SessionRecord(
             user_id=connection.user_id,
             connection_id=connection.connection_id,
@@ -70,10 +84,39 @@ class Presence:
         self._to_add[record.connection_id] = record
         self._wake.set()
         try:
-            with anyio.move_on_after(ANNOUNCE_SECONDS):
+            with anyio.move_on_after(self._patience()):
                 await written.wait()
         finally:
             self._announced.pop(record.connection_id, None)
+
+    async def elsewhere(self, user_id: UserId, /) -> Sequence[SessionRecord]:
+        """The entries that other gateways have of a user; none if the store does not say so in time.
+
+        What the store has of this gateway, and nobody has any more, is removed: what an earlier process left behind.
+        """
+        if self._tasks is None or not self.available:
+            return ()
+        answer = _Answer()
+        # A task of its own: cancelling a call would cost the store's connection.
+        self._tasks.start_soon(self._look_up, user_id, answer)
+        with anyio.move_on_after(self._patience()):
+            await answer.given.wait()
+        for entry in answer.entries:
+            if entry.gateway_id == self.gateway_id and entry.connection_id not in self._live and self.may_write():
+                self._remove(entry)
+        return [entry for entry in answer.entries if entry.gateway_id != self.gateway_id]
+
+    async def _look_up(self, user_id: UserId, answer: _Answer) -> None:
+        try:
+            answer.entries = await self.store.lookup(user_id)
+        except ServiceUnavailableError:
+            # The refresh will say so.
+            self._stale.set()
+        answer.given.set()
+
+    def _patience(self) -> float:
+        # Where the policy refuses, a client waits for the store twice.
+        return ANNOUNCE_SECONDS / 2 if self.policy is not None and self.policy.refuses else ANNOUNCE_SECONDS
 
     def withdraw(self, connection: LiveConnection, /) -> None:
         """Remove the connection's entry soon. Never blocks; idempotent."""
@@ -101,24 +144,30 @@ class Presence:
         """Write until cancelled."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._refresh_regularly)
-            while True:
-                await self._wake.wait()
-                self._wake = anyio.Event()
-                await self.flush()
+            self._tasks = tasks
+            try:
+                while True:
+                    await self._wake.wait()
+                    self._wake = anyio.Event()
+                    await self.flush()
+            finally:
+                self._tasks = None
 
     async def _write(self) -> bool:
         # Removals first: a store that fails between the two has then forgotten too much rather than too little.
         removals = list(islice(self._to_remove.values(), BATCH))
+        # Chosen now: whoever ended before one of these came must not be counted when it is added.
+        new = list(islice(self._to_add.values(), BATCH))
         if removals:
-            if not await self._took(self.store.remove, removals):
+            if not await self._took(self.store.remove(removals)):
                 return False
             for record in removals:
                 # Unless it is to be removed once more.
                 if self._to_remove.get(record.connection_id) is record:
                     del self._to_remove[record.connection_id]
-        additions = list(islice(self._to_add.values(), BATCH)) if self.may_write() else []
+        additions = [record for record in new if record.connection_id in self._to_add] if self.may_write() else []
         if additions:
-            if not await self._took(self.store.add, additions):
+            if not await self._took(self.store.add(additions, self.policy)):
                 return False
             for record in additions:
                 # Unless it was withdrawn meanwhile: its removal is waiting then.
@@ -141,12 +190,19 @@ class Presence:
 
     async def _refresh(self) -> bool:
         """Refresh everything; where there is nothing to refresh, find out whether the store would take it."""
-        records = list(self._live.values())
+        if not self.available:
+            # Whoever came meanwhile is to be found as soon as the others are.
+            async with self._writing:
+                while self._to_add and self.may_write():
+                    if not await self._write():
+                        return False
+        # One that was never written comes in by `add` alone, which asks the policy.
+        records = [record for record in self._live.values() if record.connection_id not in self._to_add]
         if not records or not self.may_write():
-            return await self._took(self.store.remove, [_NOBODY])
+            return await self._took(self.store.remove([_NOBODY]))
         for start in range(0, len(records), BATCH):
             batch = [record for record in records[start : start + BATCH] if record.connection_id in self._live]
-            well = self.may_write() and await self._took(self.store.refresh, batch)
+            well = self.may_write() and await self._took(self.store.refresh(batch))
             for record in batch:
                 # Refreshed, as it may be, after it was removed: remove it once more.
                 if record.connection_id not in self._live:
@@ -155,11 +211,9 @@ class Presence:
                 return False
         return True
 
-    async def _took(
-        self, change: Callable[[Sequence[SessionRecord]], Awaitable[None]], records: Sequence[SessionRecord]
-    ) -> bool:
+    async def _took(self, change: Awaitable[Sequence[Displaced] | None]) -> bool:
         try:
-            await change(records)
+            displaced = await change or ()
         except ServiceUnavailableError as error:
             self._stale.set()
             if self.available:
@@ -169,6 +223,8 @@ class Presence:
         if not self.available:
             _log.info("presence is written again")
         self.available = True
+        for each in displaced:
+            self.on_displaced(each)
         return True
 
     def _remove(self, record: SessionRecord) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import attrs
 
+from imgateway.core.eviction import close_if_here
 from imgateway.core.settlement import RecordSettlement
 from imgateway.core.undelivered import UndeliveredWriter
 from imgateway.errors import RecordError
@@ -19,7 +20,7 @@ from imgateway.model import (
 from imgateway.ports import Clock, Codec, ConnectionRegistry, GatewayObserver, UpstreamPublisher
 from imgateway.wire.frames import Frame, text_frame
 from imgateway.wire.messages import UNSET, NewMessage, SenderData, ServerMessage, SignalMessage
-from imgateway.wire.records import decode_downstream
+from imgateway.wire.records import decode_downstream, evicted_by
 
 _QUEUED = SendOutcome.QUEUED  # a look-up by name costs more than the comparison
 
@@ -48,6 +49,10 @@ class LocalRouter:
 
     def route(self, record: ConsumedRecord, on_settled: Callable[[], None], /) -> None:
         """Hand the record to every connection of every target; see the port."""
+        if record.headers and (evicted := evicted_by(record)):
+            close_if_here(self.registry, *evicted)
+            on_settled()
+            return
         try:
             parsed = decode_downstream(record.value)
         except RecordError as error:

@@ -174,7 +174,9 @@ class ConnectionSettings:
             "A client that sends nothing for so long after a ping is gone (4000).", unit="seconds", rule=POSITIVE
         ),
     )
-    max_per_user: int = attrs.field(default=5, metadata=key("Connections of one user.", rule=at_least(1)))
+    max_per_user: int = attrs.field(
+        default=5, metadata=key("Connections of one user, over all gateways.", rule=at_least(1))
+    )
     on_excess: Literal["kick-oldest", "refuse"] = attrs.field(
         default="kick-oldest", metadata=key("What a connection beyond `max_per_user` does.")
     )

@@ -8,7 +8,7 @@ import anyio.lowlevel
 import attrs
 
 from imgateway.errors import ServiceUnavailableError
-from imgateway.model import OutgoingRecord, PublishFailure, Receipt, SessionRecord, UserId
+from imgateway.model import DevicePolicy, Displaced, OutgoingRecord, PublishFailure, Receipt, SessionRecord, UserId
 from imgateway.ports import PublishTicket, SessionStore, UpstreamPublisher
 
 SPOILED_TOPIC = "spoiled-by-a-test"
@@ -119,15 +119,15 @@ class FaultySessionStore:
             self._hanging.set()
             self._hanging = None
 
-    async def add(self, records: Sequence[SessionRecord], /) -> None:
+    async def add(self, records: Sequence[SessionRecord], policy: DevicePolicy | None = None, /) -> Sequence[Displaced]:
         """Add, as the switches say."""
         await self._obstruct()
-        await self.inner.add(records)
+        return await self.inner.add(records, policy)
 
-    async def refresh(self, records: Sequence[SessionRecord], /) -> None:
+    async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
         """Refresh, as the switches say."""
         await self._obstruct()
-        await self.inner.refresh(records)
+        return await self.inner.refresh(records)
 
     async def remove(self, records: Sequence[SessionRecord], /) -> None:
         """Remove, as the switches say."""

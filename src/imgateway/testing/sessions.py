@@ -6,7 +6,8 @@ from contextlib import AbstractAsyncContextManager
 import anyio
 import attrs
 
-from imgateway.model import ConnectionId, DeviceId, GatewayId, SessionRecord, UserId
+from imgateway.codes import Code
+from imgateway.model import ConnectionId, DeviceId, DevicePolicy, Displaced, GatewayId, SessionRecord, UserId
 from imgateway.ports import SessionStore
 from imgateway.testing.suite import ContractSuite
 
@@ -35,12 +36,17 @@ class SessionStoreSuite(ContractSuite):
         await anyio.sleep(seconds)
 
     def record(
-        self, user_id: UserId, connection: str, *, at: int = 1_700_000_000_000, gateway: str = "gw-1"
+        self,
+        user_id: UserId,
+        connection: str,
+        *,
+        at: int = 1_700_000_000_000,
+        gateway: str = "gw-1",
+        device: str | None = "phone",
     ) -> SessionRecord:
         """An entry as a gateway writes it."""
-        return SessionRecord(
-            user_id, ConnectionId(connection), GatewayId(gateway), DeviceId("phone"), "web", connected_at=at
-        )
+        device_id = None if device is None else DeviceId(device)
+        return SessionRecord(user_id, ConnectionId(connection), GatewayId(gateway), device_id, "web", connected_at=at)
 
     async def test_what_was_added_is_there_for_every_gateway(self) -> None:
         """When `add` returns, the entry is found as it was written, through any handle."""
@@ -197,3 +203,128 @@ class SessionStoreSuite(ContractSuite):
             assert _ids(await other.lookup(user)) == ["a"]
             await self.pass_time(self.ttl_seconds * 1.2)
             assert await other.lookup(user) == []
+
+    async def test_a_device_replaces_its_own_older_connection(self) -> None:
+        """A new entry displaces the user's others of its device, on every gateway; one without a device, nobody's."""
+        user, other_user = UserId(self.unique("ann")), UserId(self.unique("ben"))
+        policy = DevicePolicy(5)
+        tv, nothing = self.record(user, "tv", device="tv", at=1), self.record(user, "nothing", device=None, at=2)
+        old, new = self.record(user, "old", at=3), self.record(user, "new", at=4, gateway="gw-2")
+        async with self.make() as (one, other):
+            assert await one.add([tv, nothing, old, self.record(other_user, "old")], policy) == []
+            assert await other.add([new], policy) == [Displaced.of(old)]
+            assert await other.add([self.record(user, "nobody", device=None, at=5)], policy) == []
+            assert _ids(await one.lookup(user)) == ["nobody", "new", "nothing", "tv"]
+            assert _ids(await one.lookup(other_user)) == ["old"]
+
+    async def test_the_oldest_go_beyond_the_number_over_all_gateways(self) -> None:
+        """A new entry displaces the oldest ones in excess, however many, whosever they are; ended ones do not count."""
+        user = UserId(self.unique("ann"))
+        records = [
+            self.record(user, f"c{number}", at=number, device=None, gateway=f"gw-{number % 2}") for number in range(7)
+        ]
+        async with self.make() as (one, other):
+            await one.add(records[:5])
+            await one.remove(records[4:5])
+            assert set(await other.add(records[5:6], DevicePolicy(3))) == {Displaced.of(each) for each in records[:2]}
+            assert _ids(await one.lookup(user)) == ["c5", "c3", "c2"]
+            assert await one.add(records[6:], DevicePolicy(3)) == [Displaced.of(records[2])]
+            assert _ids(await other.lookup(user)) == ["c6", "c5", "c3"]
+
+    async def test_a_displaced_connection_does_not_come_back(self) -> None:
+        """Whoever writes it is told, for the time to live, even when its successor has ended; until it is removed."""
+        user = UserId(self.unique("ann"))
+        old, new = self.record(user, "old", at=1), self.record(user, "new", at=2, gateway="gw-2")
+        last = self.record(user, "last", at=3, device="tv")
+        async with self.make() as (one, other):
+            await one.add([old], DevicePolicy(5))
+            await other.add([new], DevicePolicy(5))
+            for _ in range(2):
+                assert await one.refresh([last, old]) == [Displaced.of(old)]
+                assert await one.add([old, last], DevicePolicy(5)) == [Displaced.of(old)]
+                assert _ids(await other.lookup(user)) == ["last", "new"]
+            await self.pass_time(self.ttl_seconds * 0.6)
+            await one.remove([last])
+            await other.remove([new])
+            assert await one.refresh([old]) == [Displaced.of(old)]
+            assert await other.lookup(user) == []
+            await one.remove([old])
+            assert await one.refresh([old]) == []
+            assert _ids(await other.lookup(user)) == ["old"]
+
+    async def test_only_a_new_entry_displaces(self) -> None:
+        """An entry that is there, or is refreshed after it was lost, or comes without a policy, displaces nobody."""
+        user = UserId(self.unique("ann"))
+        a, b, c = (self.record(user, name, at=at) for at, name in enumerate("abc"))
+        async with self.make() as (one, other):
+            await one.add([a, b])
+            for record in (a, b):
+                assert await other.add([record], DevicePolicy(1)) == []
+            assert await other.refresh([c]) == []
+            assert await one.add([c], DevicePolicy(1)) == []
+            assert _ids(await one.lookup(user)) == ["c", "b", "a"]
+
+    async def test_a_late_entry_does_not_displace_newer_ones(self) -> None:
+        """One that was written long after it connected goes itself where newer ones leave no room for it."""
+        user = UserId(self.unique("ann"))
+        new, newer = self.record(user, "new", at=10), self.record(user, "newer", at=20, device="tv")
+        policy = DevicePolicy(2)
+        late = self.record(user, "late", at=9)
+        early, middle = self.record(user, "early", at=5, device=None), self.record(user, "middle", at=15, device=None)
+        async with self.make() as (one, other):
+            await one.add([new, newer], policy)
+            assert await other.add([late], DevicePolicy(5)) == [Displaced.of(late)]
+            assert await other.add([early], policy) == [Displaced.of(early)]
+            assert _ids(await one.lookup(user)) == ["newer", "new"]
+            assert await other.add([middle], policy) == [Displaced.of(new)]
+            assert _ids(await one.lookup(user)) == ["newer", "middle"]
+
+    async def test_an_entry_that_comes_in_time_is_the_newest(self) -> None:
+        """It displaces one whose gateway's clock is ahead, and not the other way round."""
+        user = UserId(self.unique("ann"))
+        async with self.make() as (one, other):
+            await one.add([self.record(user, "probe", device=None)])
+            now = (await one.lookup(user))[0].expires_at - round(self.ttl_seconds * 1000)
+            ahead = self.record(user, "ahead", at=now + 61_000)
+            record = self.record(user, "record", at=now + 60_000, gateway="gw-2")
+            await one.add([ahead], DevicePolicy(5))
+            assert await other.add([record], DevicePolicy(5)) == [Displaced.of(ahead)]
+            assert _ids(await one.lookup(user)) == ["record", "probe"]
+
+    async def test_a_policy_that_refuses_displaces_no_other_device(self) -> None:
+        """An entry that finds no room is not written and may try again; one that replaces its device's has room."""
+        user = UserId(self.unique("ann"))
+        policy = DevicePolicy(2, refuses=True)
+        a, b = self.record(user, "a", at=1), self.record(user, "b", at=2, device="tv", gateway="gw-2")
+        c, again = self.record(user, "c", at=3, device=None), self.record(user, "again", at=4)
+        async with self.make() as (one, other):
+            assert await one.add([a], policy) == []
+            assert await other.add([b], policy) == []
+            for store in (one, other):
+                assert await store.add([c], policy) == [Displaced.of(c, Code.RATE_LIMITED)]
+            assert await other.add([again], policy) == [Displaced.of(a)]
+            assert _ids(await one.lookup(user)) == ["again", "b"]
+            await other.remove([b])
+            assert await one.add([c], policy) == []
+            assert _ids(await one.lookup(user)) == ["again", "c"]
+
+    async def test_of_many_at_once_exactly_as_many_stay_as_may(self) -> None:
+        """Each one that goes is told exactly once, to whoever displaced it or, itself displaced, wrote it."""
+        user, crowded = UserId(self.unique("ann")), UserId(self.unique("ben"))
+        same = [self.record(user, f"c{number}", at=number) for number in range(20)]
+        others = [self.record(crowded, f"c{number}", at=number, device=None) for number in range(20)]
+        told: list[Displaced] = []
+
+        async def add(store: SessionStore, record: SessionRecord) -> None:
+            told.extend(await store.add([record], DevicePolicy(3)))
+
+        async with self.make() as (one, other):
+            async with anyio.create_task_group() as tasks:
+                for number in range(20):
+                    for record in (same[number], others[number]):
+                        tasks.start_soon(add, (one, other)[number % 2], record)
+            stay = [*await one.lookup(user), *await one.lookup(crowded)]
+            assert _ids(stay) == ["c19", "c19", "c18", "c17"]
+            gone = {*map(Displaced.of, same), *map(Displaced.of, others)} - set(map(Displaced.of, stay))
+            assert len(told) == len(gone)
+            assert set(told) == gone

@@ -8,9 +8,12 @@ from msgspec import UNSET
 
 from imgateway.errors import RecordError
 from imgateway.model import (
+    ConnectionId,
+    ConsumedRecord,
     ConversationId,
     Delivery,
     DeviceId,
+    Displaced,
     Envelope,
     GatewayId,
     OutgoingRecord,
@@ -26,6 +29,9 @@ from imgateway.wire.messages import RESERVED_TYPES
 
 MAX_DEPTH = 64
 """Arrays and objects within each other in `extra` and `payload`: what is read must be writable again in a frame."""
+
+EVICTION_HEADER = "imgateway-evict"
+"""Of a downstream record that one gateway writes for another: its value is the connection to close."""
 
 _MAX_LOGGED_CHARS = 200
 
@@ -131,6 +137,20 @@ def encode_upstream(
             ("priority", priority.value.encode()),
         ),
     )
+
+
+def encode_eviction(displaced: Displaced, topic: str, /) -> OutgoingRecord:
+    """Tells a gateway, in its downstream topic, to close a connection: the header says which, the key whose."""
+    header = EVICTION_HEADER, displaced.connection_id.encode()
+    return OutgoingRecord(topic, displaced.user_id.encode(), b"{}", (header,))
+
+
+def evicted_by(record: ConsumedRecord, /) -> tuple[UserId, ConnectionId] | None:
+    """Whose connection a gateway says is to be closed, and which; None for any other downstream record."""
+    for name, value in record.headers:
+        if name == EVICTION_HEADER:
+            return UserId(record.key.decode(errors="replace")), ConnectionId(value.decode(errors="replace"))
+    return None
 
 
 def decode_downstream(value: bytes, /) -> Delivery | Signal:

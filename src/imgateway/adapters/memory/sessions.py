@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import attrs
 
-from imgateway.model import ConnectionId, SessionRecord, UserId
+from imgateway.codes import Code
+from imgateway.model import LATE_MS, ConnectionId, DevicePolicy, Displaced, SessionRecord, UserId
 from imgateway.ports.clock import Clock
 
 
@@ -22,41 +23,82 @@ class MemorySessionStore:
     _users: dict[UserId, dict[ConnectionId, SessionRecord]] = attrs.field(factory=dict, init=False)
     # Every entry lives equally long, so the order of writing is the order of expiring.
     _deadlines: dict[tuple[UserId, ConnectionId], float] = attrs.field(factory=dict, init=False)
+    _displaced: dict[tuple[UserId, ConnectionId], float] = attrs.field(factory=dict, init=False)
 
-    async def add(self, records: Sequence[SessionRecord], /) -> None:
-        """Write entries, or write them again."""
+    async def add(self, records: Sequence[SessionRecord], policy: DevicePolicy | None = None, /) -> Sequence[Displaced]:
+        """Write entries, or write them again; whom they displace, and who was not written."""
         self._expire()
         deadline = self.clock.monotonic() + self.ttl_seconds
         expires_at = self.clock.now() + round(self.ttl_seconds * 1000)
+        displaced: list[Displaced] = []
         for record in records:
             key = record.user_id, record.connection_id
+            if key in self._displaced:
+                displaced.append(Displaced.of(record))
+                continue
+            if policy is not None and key not in self._deadlines:
+                excess = self._excess(record, policy)
+                displaced += excess
+                if any(each.connection_id == record.connection_id for each in excess):
+                    continue
             self._deadlines.pop(key, None)
             self._deadlines[key] = deadline
             self._users.setdefault(record.user_id, {})[record.connection_id] = attrs.evolve(
                 record, expires_at=expires_at
             )
+        return displaced
 
-    async def refresh(self, records: Sequence[SessionRecord], /) -> None:
-        """Extend the leases; an entry that is gone is written again."""
-        await self.add(records)
+    async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
+        """Extend the leases; an entry that is gone is written again, unless it was displaced."""
+        return await self.add(records)
 
     async def remove(self, records: Sequence[SessionRecord], /) -> None:
         """Remove exactly these connections' entries."""
         self._expire()
         for record in records:
             self._drop(record.user_id, record.connection_id)
+            self._displaced.pop((record.user_id, record.connection_id), None)
 
     async def lookup(self, user_id: UserId, /) -> Sequence[SessionRecord]:
         """The user's live entries, newest connection first."""
         self._expire()
-        entries = self._users.get(user_id, {}).values()
-        return sorted(entries, key=lambda record: record.connected_at, reverse=True)
+        return self._newest_first(user_id)
 
     async def aclose(self) -> None:
         """Nothing is held: entries stay for the other gateways of the process."""
 
+    def _newest_first(self, user_id: UserId) -> list[SessionRecord]:
+        entries = self._users.get(user_id, {}).values()
+        return sorted(entries, key=lambda record: record.connected_at, reverse=True)
+
+    def _excess(self, record: SessionRecord, policy: DevicePolicy) -> list[Displaced]:
+        """Displace whom a new entry displaces; it may have to go itself."""
+        is_late = self.clock.now() - record.connected_at > LATE_MS
+        others = self._newest_first(record.user_id)
+        newer = [each for each in others if is_late and each.connected_at > record.connected_at]
+        same = [each for each in others if record.device_id is not None and each.device_id == record.device_id]
+        if any(each in newer for each in same):
+            return [Displaced.of(record)]
+        rest = [each for each in others if each not in same]
+        stays, leaving = True, same
+        if policy.refuses:
+            if not same and len(rest) >= policy.max_per_user:
+                return [Displaced.of(record, Code.RATE_LIMITED)]
+        else:
+            stays = len(newer) < policy.max_per_user
+            leaving = same + rest[policy.max_per_user - stays :]
+        for each in leaving:
+            self._drop(each.user_id, each.connection_id)
+            self._displaced[each.user_id, each.connection_id] = self.clock.monotonic() + self.ttl_seconds
+        return [Displaced.of(each) for each in (leaving if stays else [*leaving, record])]
+
     def _expire(self) -> None:
         now = self.clock.monotonic()
+        while self._displaced:
+            key = next(iter(self._displaced))
+            if self._displaced[key] > now:
+                break
+            del self._displaced[key]
         while self._deadlines:
             key = next(iter(self._deadlines))
             if self._deadlines[key] > now:
