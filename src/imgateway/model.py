@@ -251,7 +251,7 @@ class SessionRecord:
     expires_at: int = 0
 
 
-LATE_MS = 2_000
+LATE_MS = 1_000
 """A connection's first entry that is written later than this counts from when it connected, not from when it came."""
 
 

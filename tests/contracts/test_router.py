@@ -10,9 +10,10 @@ import attrs
 import pytest
 
 from imgateway.adapters.memory import CountingObserver, MemoryBroker, MemoryPublisher
+from imgateway.codes import Code
 from imgateway.core.registry import ConnectionRegistry
 from imgateway.core.router import LocalRouter
-from imgateway.model import ConsumedRecord, GatewayId, OutgoingRecord, PublishFailure, Receipt
+from imgateway.model import CloseReason, ConsumedRecord, GatewayId, OutgoingRecord, PublishFailure, Receipt
 from imgateway.ports import DownstreamRouter, PublishTicket, UpstreamPublisher
 from imgateway.testing import (
     DownstreamRouterSuite,
@@ -23,6 +24,7 @@ from imgateway.testing import (
     VirtualClock,
     assert_caught,
 )
+from imgateway.wire.records import evicted_by
 
 OnSettled = Callable[[], None]
 
@@ -198,6 +200,20 @@ class EveryDeviceCounts(Broken):
             self.router.publisher.offer(outgoing, RecordingTicket())
 
 
+class KnowsNoEvictions(Broken):
+    def route(self, record: ConsumedRecord, on_settled: OnSettled, /) -> None:
+        super().route(attrs.evolve(record, headers=()), on_settled)
+
+
+class EvictsTheUser(Broken):
+    def route(self, record: ConsumedRecord, on_settled: OnSettled, /) -> None:
+        assert isinstance(self.router, LocalRouter)
+        if evicted := evicted_by(record):
+            for connection in self.router.registry.of_user(evicted[0]):
+                connection.close(CloseReason.of(Code.REPLACED))
+        super().route(record, on_settled)
+
+
 class RaisesOnGarbage(Broken):
     def route(self, record: ConsumedRecord, on_settled: OnSettled, /) -> None:
         json.loads(record.value)
@@ -228,6 +244,8 @@ class StopsAtGarbage(Broken):
         (SignalsFirst, "each_connection_gets_records_in_order"),
         (KeepsSignals, "signals_are_transient"),
         (EveryDeviceCounts, "one_of_several_devices_is_enough"),
+        (KnowsNoEvictions, "another_gateways_word_closes_a_connection"),
+        (EvictsTheUser, "another_gateways_word_closes_a_connection"),
         (RaisesOnGarbage, "what_is_no_record_hinders_nothing"),
         (StopsAtGarbage, "what_is_no_record_hinders_nothing"),
     ],

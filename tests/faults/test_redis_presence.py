@@ -214,6 +214,20 @@ async def test_a_gateway_that_is_gone_without_a_word_expires_under_anothers_refr
         assert (await presence(server))["ann"] == (GATEWAY_ID, {ann.connection.connection_id})
 
 
+async def test_gateways_that_share_no_broker_learn_from_redis_who_was_replaced(server: RedisServer) -> None:
+    async with (
+        running_world() as world,
+        running_world() as apart,
+        gateway_on(world, server, ttl_seconds=1.5) as one,
+        gateway_on(apart, server, OTHER) as other,
+    ):
+        old, ben = await one.connect("ann", device="phone"), await one.connect("ben", device="phone")
+        apart.clock.advance(1.0)
+        new = await other.connect("ann", device="phone")
+        assert (await old.ended(), ben.connection.closed, new.connection.closed) == (4509, False, False)
+        await exact(server, one, other)
+
+
 async def test_keys_of_a_wrong_kind_are_replaced(server: RedisServer) -> None:
     async with Redis.from_url(server.url) as redis:
         await redis.set("user_session:ann", "gw-9")

@@ -1,6 +1,6 @@
 """How many connections a user has, and which one a device has, over all gateways."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from unittest import mock
@@ -29,7 +29,7 @@ from imgateway.core.admission import Admitted
 from imgateway.core.gateway import Gateway
 from imgateway.core.parts import GatewayParts
 from imgateway.core.settings import GatewaySettings
-from imgateway.model import ConnectionId, ConsumedRecord, GatewayId, Refusal, SessionRecord, UserId
+from imgateway.model import ConnectionId, ConsumedRecord, DeviceId, Displaced, GatewayId, Refusal, SessionRecord, UserId
 from imgateway.testing import FaultySessionStore
 from imgateway.wire.json_codec import JsonCodec
 from imgateway.wire.records import EVICTION_HEADER
@@ -241,6 +241,58 @@ async def test_the_default_policy_asks_the_store_nothing_before_the_upgrade() ->
     async with two_gateways() as (_, one, _):
         with mock.patch.object(FaultySessionStore, "lookup", side_effect=AssertionError):
             await one.connect("ann")
+
+
+async def test_a_refresh_does_not_write_a_new_connection_before_it_displaced_whom_it_should() -> None:
+    @attrs.define(eq=False)
+    class SlowToAdd(FaultySessionStore):
+        refreshed: int = 0
+
+        async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
+            self.refreshed += 1
+            return await self.inner.refresh(records)
+
+    async with running_hub(session_ttl_seconds=0.003) as bench:
+        await bench.connect("ben")
+        left = SessionRecord(UserId("ann"), ConnectionId("left"), OTHER, DeviceId("phone"), None, connected_at=1)
+        await bench.world.sessions.inner.add([left])
+        store = bench.hub.presence.store = SlowToAdd(bench.world.sessions.inner)
+        store.hang()
+        with mock.patch.object(presence, "ANNOUNCE_SECONDS", 0.01):
+            ann = await bench.connect("ann", device="phone")
+        before = store.refreshed
+        await eventually(lambda: store.refreshed > before + 3)
+        store.release()
+        await present(bench.world, ann)
+
+
+async def test_whoever_ended_before_another_came_costs_nobody_a_place() -> None:
+    async with running_hub(settings(max_per_user=2)) as bench:
+        ben, oldest = await bench.connect("ben"), await bench.connect("ann")
+        bench.world.clock.advance(1.0)
+        leaving = await bench.connect("ann")
+        bench.world.sessions.hang()
+        ben.socket.leave()
+        await ben.ended()
+        await quiet()
+        # Now a removal is on its way.
+        leaving.socket.leave()
+        await leaving.ended()
+        with mock.patch.object(presence, "ANNOUNCE_SECONDS", 0.01):
+            new = await bench.connect("ann")
+        bench.world.sessions.release()
+        await bench.hub.presence.flush()
+        assert not oldest.connection.closed
+        assert {record.connection_id for record in await bench.world.online("ann")} == {
+            oldest.connection.connection_id,
+            new.connection.connection_id,
+        }
+
+
+async def test_where_the_store_is_asked_twice_a_client_waits_as_long_for_both_as_for_one() -> None:
+    for on_excess, times in (("kick-oldest", 1), ("refuse", 2)):
+        async with running_hub(settings(on_excess=on_excess)) as bench:
+            assert bench.hub.presence._patience() * times == presence.ANNOUNCE_SECONDS
 
 
 async def test_the_router_closes_whom_another_gateway_names() -> None:

@@ -156,6 +156,8 @@ class Presence:
     async def _write(self) -> bool:
         # Removals first: a store that fails between the two has then forgotten too much rather than too little.
         removals = list(islice(self._to_remove.values(), BATCH))
+        # Chosen now: whoever ended before one of these came must not be counted when it is added.
+        new = list(islice(self._to_add.values(), BATCH))
         if removals:
             if not await self._took(self.store.remove(removals)):
                 return False
@@ -163,7 +165,7 @@ class Presence:
                 # Unless it is to be removed once more.
                 if self._to_remove.get(record.connection_id) is record:
                     del self._to_remove[record.connection_id]
-        additions = list(islice(self._to_add.values(), BATCH)) if self.may_write() else []
+        additions = [record for record in new if record.connection_id in self._to_add] if self.may_write() else []
         if additions:
             if not await self._took(self.store.add(additions, self.policy)):
                 return False

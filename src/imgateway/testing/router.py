@@ -7,10 +7,12 @@ from typing import Any, Final
 
 import attrs
 
-from imgateway.model import ConnectionId, ConsumedRecord, DeviceId, UserId
+from imgateway.codes import Code
+from imgateway.model import CloseReason, ConnectionId, ConsumedRecord, DeviceId, Displaced, GatewayId, UserId
 from imgateway.ports import DownstreamRouter
 from imgateway.testing.connections import RecordingConnection
 from imgateway.testing.suite import ContractSuite
+from imgateway.wire.records import encode_eviction
 
 HOSTILE_RECORDS: Final = tuple(
     value.encode("utf-8", errors="surrogatepass") if isinstance(value, str) else value
@@ -251,6 +253,21 @@ class DownstreamRouterSuite(ContractSuite):
             ann.hand_over()
             await under_test.turn()
             assert [data["seqId"] for _, data in _read(ann)] == [99]
+            assert await under_test.undelivered() == []
+
+    async def test_another_gateways_word_closes_a_connection(self) -> None:
+        """Exactly the one that the header names is closed, if it is here; the record is settled and goes nowhere."""
+        async with self.make() as under_test:
+            ann, ann_too, ben = _connect(under_test, "ann", "ann", "ben")
+            route = _Route(under_test)
+            word = encode_eviction(Displaced(ann.user_id, ann.connection_id, GatewayId("gw-1")), "topic")
+            for number in range(2):
+                route(ConsumedRecord(0, number, word.key, word.value, (("other", b""), *word.headers)))
+            elsewhere = encode_eviction(Displaced(UserId("cat"), ConnectionId("elsewhere"), GatewayId("gw-1")), "topic")
+            route(ConsumedRecord(0, 2, elsewhere.key, elsewhere.value, elsewhere.headers))
+            assert route.settled == [0, 1, 2]
+            assert [each.reason for each in (ann, ann_too, ben)] == [CloseReason.of(Code.REPLACED), None, None]
+            await under_test.turn()
             assert await under_test.undelivered() == []
 
     async def test_a_record_may_be_for_very_many(self) -> None:

@@ -136,11 +136,11 @@ if kind ~= 'hash' and kind ~= 'none' then
   foreign = 1
 end
 local field, ends, most = '{FIELD_PREFIX}' .. ARGV[1], now + tonumber(ARGV[3]), tonumber(ARGV[4])
-local own, stays = cjson.decode(ARGV[2] .. '}}'), true
+local stays = true
 
 local function leaves(code)
   stays = false
-  displaced[#displaced + 1] = {{ARGV[1], own.gateway_id, code}}
+  displaced[#displaced + 1] = {{ARGV[1], cjson.decode(ARGV[2] .. '}}').gateway_id, code}}
 end
 
 local function is_there(live)
@@ -162,6 +162,7 @@ local function displace(each, gone)
 end
 
 local function make_room(live, gone)
+  local own = cjson.decode(ARGV[2] .. '}}')
   local is_late = now - own.connected_at > {LATE_MS}
   local same, rest, newer = {{}}, {{}}, 0
   for _, each in ipairs(live) do
@@ -192,21 +193,29 @@ local function make_room(live, gone)
   end
 end
 
-if (tonumber(redis.call('HGET', key, '{GONE_PREFIX}' .. ARGV[1]) or '') or 0) > now then
-  leaves('{Code.REPLACED.value}')
-elseif most > 0 then
-  local live, _, _, _, gone = read()
-  if not is_there(live) then
-    make_room(live, #gone)
+if kind == 'hash' then
+  if (tonumber(redis.call('HGET', key, '{GONE_PREFIX}' .. ARGV[1]) or '') or 0) > now then
+    leaves('{Code.REPLACED.value}')
+  elseif most > 0 then
+    local live, _, _, _, gone = read()
+    if not is_there(live) then
+      make_room(live, #gone)
+    end
   end
 end
 if stays then
   redis.call('HSET', key, field, ARGV[2] .. ',"expires_at":' .. string.format('%.0f', ends) .. '}}')
 end
-return {{settle(foreign), displaced}}
+foreign = settle(foreign)
+if #displaced == 0 then
+  return foreign
+end
+table.insert(displaced, 1, foreign)
+return displaced
 """
 )
-"""Write an entry, or write it again. Answers with whom it displaced, itself included: connection, gateway and code."""
+"""Write an entry, or write it again. Where one was displaced, itself included, the answer is a list, and goes on with
+each one's connection, gateway and code."""
 
 REMOVE: Final = Script(
     _COMMON

@@ -47,13 +47,12 @@ class RedisSessionStore:
         calls = [
             (self._key(each.user_id), (each.connection_id, _open_json(each), ttl, most, excess)) for each in records
         ]
-        answers = await self.access.run(WRITE, calls)
-        self._report(records, [foreign for foreign, _ in answers])
-        return [
-            _displaced(record.user_id, each)
-            for record, (_, displaced) in zip(records, answers, strict=True)
-            for each in displaced
-        ]
+        displaced = []
+        for record, answer in zip(records, await self.access.run(WRITE, calls), strict=True):
+            foreign, *told = answer if isinstance(answer, list) else (answer,)
+            _report(record.user_id, foreign)
+            displaced += [_displaced(record.user_id, each) for each in told]
+        return displaced
 
     async def refresh(self, records: Sequence[SessionRecord], /) -> Sequence[Displaced]:
         """Extend the leases; an entry that is gone is written again, unless it was displaced."""
@@ -65,7 +64,8 @@ class RedisSessionStore:
             (self._key(each.user_id), (FIELD_PREFIX + each.connection_id, GONE_PREFIX + each.connection_id))
             for each in records
         ]
-        self._report(records, await self.access.run(REMOVE, calls))
+        for record, foreign in zip(records, await self.access.run(REMOVE, calls), strict=True):
+            _report(record.user_id, foreign)
 
     async def lookup(self, user_id: UserId, /) -> Sequence[SessionRecord]:
         """The user's live entries, newest connection first; of two as old as each other, always the same one."""
@@ -79,10 +79,6 @@ class RedisSessionStore:
 
     def _key(self, user_id: UserId) -> str:
         return f"{self.key_prefix}user_session:{user_id}"
-
-    def _report(self, records: Sequence[SessionRecord], foreign: Sequence[int]) -> None:
-        for record, count in zip(records, foreign, strict=True):
-            _report(record.user_id, count)
 
 
 def _report(user_id: UserId, foreign: int) -> None:
