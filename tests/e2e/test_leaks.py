@@ -257,6 +257,8 @@ async def test_a_connection_goes_without_garbage_collection(server: Server) -> N
         return
     async with running_gateway(server) as gateway:
         client = await gateway.connect("alice")
+        await client.send_message()
+        await client.expect("message-ack")
         gc.collect()
         [connection] = gateway.gateway.connections
         transport = connection._transport

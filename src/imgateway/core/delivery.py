@@ -9,7 +9,6 @@ import anyio
 import anyio.lowlevel
 import attrs
 
-from imgateway.core.flushing import SLICE_SECONDS
 from imgateway.core.watermark import OpenRecord, Watermark
 from imgateway.errors import ServiceUnavailableError
 from imgateway.ports import Clock, DownstreamConsumer, DownstreamRouter, GatewayObserver
@@ -17,6 +16,9 @@ from imgateway.ports import Clock, DownstreamConsumer, DownstreamRouter, Gateway
 COMMIT_SECONDS = 1.0
 RECOMMIT_SECONDS = 3600.0
 """After so long positions are committed again even if they are the same: brokers forget what is never renewed."""
+ROUTE_SECONDS = 0.025
+"""How long routing may keep the loop from writing and reading while more records are at hand: what a connection is sent
+meanwhile leaves in one write, and a write costs as much as a hundred messages more in it."""
 STALL_SECONDS = 1.0
 """How long a full partition waits for its oldest records before whoever holds them back is let go."""
 
@@ -59,7 +61,7 @@ class DeliveryPump:
         Raises:
             ServiceUnavailableError: as the consumer says; what is open stays uncommitted.
         """
-        until = self.clock.monotonic() + SLICE_SECONDS
+        until = self.clock.monotonic() + ROUTE_SECONDS
         while True:
             for record in await self.consumer.take():
                 partition = record.partition
@@ -70,7 +72,7 @@ class DeliveryPump:
                 if self.clock.monotonic() >= until or self.is_hurried():
                     # Sockets want to be read and written as well.
                     await anyio.lowlevel.checkpoint()
-                    until = self.clock.monotonic() + SLICE_SECONDS
+                    until = self.clock.monotonic() + ROUTE_SECONDS
             self.observer.downstream_lag(self.consumer.lag())
 
     async def commit(self) -> None:

@@ -1,14 +1,16 @@
 """An application of ours alone: also what its routes don't know is answered with a problem (RFC 9457)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from inspect import isfunction
+from types import MappingProxyType
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
-from starlette.types import Receive, Scope, Send
+from starlette.routing import BaseRoute, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imgateway.adapters.starlette.problems import problem_response, send_denial
 from imgateway.codes import Code, HttpCode
@@ -25,9 +27,31 @@ def application(routes: Sequence[BaseRoute], /) -> Starlette:
 
     So is the refusal of a WebSocket on an unknown path, where the server can deny an upgrade with a response.
     """
-    app = Starlette(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
+    app = _Application(routes=routes, exception_handlers={HTTPException: _refused, Exception: _failed})
     app.router.default = _unknown
+    app.sockets = {
+        route.path: route.app
+        for route in routes
+        if isinstance(route, WebSocketRoute) and not route.param_convertors and not isfunction(route.endpoint)
+    }
     return app
+
+
+class _Application(Starlette):
+    """Gives upgrades straight to their endpoints: what Starlette does in between is a tenth of a connect.
+
+    Attributes:
+        sockets: endpoints that are ASGI applications, by the path of their route.
+    """
+
+    sockets: Mapping[str, ASGIApp] = MappingProxyType({})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket" and (endpoint := self.sockets.get(scope["path"])) is not None:
+            scope["app"] = self
+            await endpoint(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 async def _refused(_: Request, error: Exception) -> Response:

@@ -21,15 +21,13 @@ HIGH_WATER_BYTES = 64 * 1024
 class AsgiChannel:
     """Implements `ports.TransportListener` for an application. One message is read ahead.
 
-    It pings from the application's first word on: one that attaches a listener of its own at once never has any.
-
     Args:
         ping_seconds: time between pings; None for none.
         pong_seconds: how long the peer may be silent after a ping before the connection is closed (1011).
     """
 
     def __init__(self, ping_seconds: float | None, pong_seconds: float | None) -> None:
-        self.unread: deque[str | bytes] = deque()
+        self._unread: deque[str | bytes] = deque()
         self._transport: SocketTransport | None = None
         self._ping_seconds = ping_seconds
         self._pong_seconds = pong_seconds
@@ -41,19 +39,14 @@ class AsgiChannel:
     def begin(self, transport: "SocketTransport", /) -> None:
         """Speak by this transport."""
         self._transport = transport
-
-    def leave(self) -> None:
-        """Speak no more: the transport has another listener."""
-        self._transport = None
-        self._stop_timer()
+        self._ping_later()
 
     async def receive(self) -> dict[str, Any]:
         """The next message, or the end again and again."""
-        self._keep_alive()
         while True:
-            if self.unread:
-                message = self.unread.popleft()
-                if not self.unread and self._transport is not None:
+            if self._unread:
+                message = self._unread.popleft()
+                if not self._unread and self._transport is not None:
                     self._transport.resume_reading()
                 key = "text" if isinstance(message, str) else "bytes"
                 return {"type": "websocket.receive", key: message}
@@ -69,7 +62,6 @@ class AsgiChannel:
             ClientDisconnected: the connection is over.
             RuntimeError: it is another message.
         """
-        self._keep_alive()
         transport = self._transport
         while transport is not None and self._ended_with is None and transport.buffered_bytes > HIGH_WATER_BYTES:
             self._changed.clear()
@@ -114,14 +106,10 @@ class AsgiChannel:
     # Inside.
 
     def _take(self, message: str | bytes) -> None:
-        self.unread.append(message)
+        self._unread.append(message)
         if self._transport is not None:
             self._transport.pause_reading()
         self._changed.set()
-
-    def _keep_alive(self) -> None:
-        if self._timer is None and self._transport is not None and self._ended_with is None:
-            self._ping_later()
 
     def _ping_later(self) -> None:
         if self._ping_seconds:
@@ -139,7 +127,7 @@ class AsgiChannel:
 
     def _look_for_pong(self) -> None:
         # One that is not read from can't be heard.
-        if self._heard or self.unread:
+        if self._heard or self._unread:
             self._ping_later()
         elif self._transport is not None:
             self._transport.close(CloseReason(RFC_INTERNAL_ERROR, "keepalive ping timeout"))

@@ -23,6 +23,8 @@ _PONG: Final = 0x8A
 class SocketTransport(asyncio.Protocol):
     """Implements `ports.Transport` straight on the event loop's transport, as its protocol.
 
+    Made from a transport that is not read from; what the peer has sent is told from the event loop's next turn on.
+
     Nothing is told from within a call of a `Transport` method: what `resume_reading` releases follows in the loop's
     next turn. While reading is paused, what the last read brought (at most 256 KiB) is held back whole, its pings
     and its close frame unanswered. `lost` is told as soon as the closing handshake is done, or the peer has violated
@@ -34,6 +36,7 @@ class SocketTransport(asyncio.Protocol):
     Attributes:
         transport: the event loop's transport.
         on_end: told the close code as well, while it is set.
+        ended_with: the close code, once it is over.
         close_seconds: how long a peer has to answer our close frame and to close its side.
     """
 
@@ -45,10 +48,13 @@ class SocketTransport(asyncio.Protocol):
         "_deadline",
         "_held",
         "_listener",
+        "_make_parser",
+        "_max_message_bytes",
         "_parser",
         "_paused",
         "_reached",
         "_taken",
+        "ended_with",
         "on_end",
         "transport",
     )
@@ -56,11 +62,20 @@ class SocketTransport(asyncio.Protocol):
     close_seconds = 5.0
 
     def __init__(
-        self, transport: asyncio.Transport, parser: FrameParser, listener: "TransportListener", connections: set[Any]
+        self,
+        transport: asyncio.Transport,
+        make_parser: Callable[[int], FrameParser],
+        max_message_bytes: int,
+        listener: "TransportListener",
+        connections: set[Any],
     ) -> None:
         self.transport = transport
         self.on_end: Callable[[int], None] | None = None
-        self._parser: FrameParser | None = parser
+        self.ended_with: int | None = None
+        # A parser is made for whoever says something: many say nothing until they are pinged.
+        self._make_parser = make_parser
+        self._max_message_bytes = max_message_bytes
+        self._parser: FrameParser | None = None
         self._listener: TransportListener | None = listener
         self._connections = connections
         self._held: list[Arrival] | None = None
@@ -77,15 +92,6 @@ class SocketTransport(asyncio.Protocol):
         connections.add(self)
         if transport.is_closing():
             self._cut_off_later()
-
-    def hand_over(self, listener: "TransportListener", unread: list[Arrival], /) -> None:
-        """Tell another listener from now on, in the loop's next turn `unread` first of all."""
-        if self._listener is None:
-            self._later(lambda: listener.lost(self._code))
-            return
-        self._listener = listener
-        self._held = [*unread, *(self._held or ())] or None
-        self._paused = False
         self._later(self._read_on)
 
     # ports.Transport
@@ -161,9 +167,12 @@ class SocketTransport(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
-        if self._parser is None:
-            return
-        arrived = self._parser.feed(data)
+        parser = self._parser
+        if parser is None:
+            if self._listener is None:
+                return
+            parser = self._parser = self._make_parser(self._max_message_bytes)
+        arrived = parser.feed(data)
         if self._held is not None:
             self._held += arrived
         elif arrived:
@@ -283,6 +292,7 @@ class SocketTransport(asyncio.Protocol):
         parser, self._parser, self._held = self._parser, None, None
         if parser is not None:
             parser.close()
+        self.ended_with = self._code
         on_end, self.on_end = self.on_end, None
         if on_end is not None:
             on_end(self._code)

@@ -20,10 +20,10 @@ from imgateway.adapters.uvicorn.logs import QUIET
 from imgateway.adapters.uvicorn.problems import Headers, head, problem_response, response
 from imgateway.adapters.uvicorn.transport import SocketTransport
 from imgateway.adapters.uvicorn.websockets_parser import WebsocketsParser
-from imgateway.codes import RFC_ABNORMAL, RFC_INTERNAL_ERROR, RFC_NORMAL
+from imgateway.codes import RFC_ABNORMAL, RFC_INTERNAL_ERROR, RFC_NORMAL, TABLE, Code
 from imgateway.errors import LifecycleError, SettingsError
 from imgateway.model import CloseReason
-from imgateway.wire.inbound import FrameParser
+from imgateway.wire.inbound import FrameParser, close_frame
 
 if TYPE_CHECKING:
     from imgateway.ports import Transport, TransportListener, TransportOffer
@@ -61,7 +61,7 @@ class GatewayWebSocketProtocol(asyncio.Protocol):
     other, with uvicorn's settings for its size and its keepalive. On one that is attached, `receive` gives only the
     final disconnect, and `send` fails as on a closed connection. No extension is ever negotiated.
 
-    Nothing is read from the client between its request and the answer: whoever does not wait feels it.
+    Between its request and the moment when somebody takes it over, nothing is read from the client.
 
     Attributes:
         transport_class: what drives the socket.
@@ -92,29 +92,24 @@ class GatewayWebSocketProtocol(asyncio.Protocol):
         self._connect_told = False
         self._denial: tuple[int, Headers, bytes] | None = None
         self._answered = False
+        self._accepted = False
+        self._lost = False
         self._channel: AsgiChannel | None = None
         self._socket: SocketTransport | None = None
-        self._attached = False
         self.transport: asyncio.Transport
 
     def attach(self, listener: "TransportListener", /) -> "Transport":
         """Hand over the socket; see the port.
 
-        What arrived since the upgrade was accepted is told first. Where the connection ended meanwhile, `lost` follows.
+        Where the connection ended meanwhile, `lost` follows.
 
         Raises:
-            LifecycleError: the upgrade is not accepted, or somebody is attached already.
+            LifecycleError: the upgrade is not accepted, somebody is attached already, or the application has sent or
+                received by itself.
         """
-        channel, socket = self._channel, self._socket
-        if channel is None or socket is None or self._attached:
-            raise LifecycleError("attach once, after the upgrade was accepted")
-        self._attached = True
-        socket.hand_over(listener, [*channel.unread])
-        channel.unread.clear()
-        channel.leave()
-        # An application that stays hears of the end.
-        socket.on_end = channel.lost
-        return socket
+        if not self._accepted or self._socket is not None:
+            raise LifecycleError("attach once, after the upgrade was accepted and before anything else is done with it")
+        return self._take_over(listener)
 
     # asyncio.Protocol
 
@@ -124,8 +119,9 @@ class GatewayWebSocketProtocol(asyncio.Protocol):
         self._connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone before it was upgraded."""
+        """The socket is gone before anybody took it over."""
         self._connections.discard(self)
+        self._lost = True
 
     def data_received(self, data: bytes) -> None:
         """The whole upgrade request, from uvicorn."""
@@ -152,8 +148,10 @@ class GatewayWebSocketProtocol(asyncio.Protocol):
     # What uvicorn calls on each of its connections when it stops.
 
     def shutdown(self) -> None:
-        """Refuse what is not upgraded yet."""
-        if not self._answered:
+        """Refuse what is not upgraded yet, and close what nobody has taken over."""
+        if self._accepted:
+            self._close_unclaimed(TABLE[Code.DRAINING].close_code)
+        elif not self._answered:
             self._refuse(HTTPStatus.SERVICE_UNAVAILABLE, "The server is stopping.", [(b"retry-after", b"1")])
 
     # The ASGI application's side.
@@ -163,9 +161,12 @@ class GatewayWebSocketProtocol(asyncio.Protocol):
         if not self._connect_told:
             self._connect_told = True
             return {"type": "websocket.connect"}
+        if self._accepted and self._socket is None:
+            self._open_channel()
         if self._channel is not None:
             return await self._channel.receive()
-        return {"type": "websocket.disconnect", "code": RFC_ABNORMAL, "reason": ""}
+        code = RFC_ABNORMAL if self._socket is None else await _end_of(self._socket)
+        return {"type": "websocket.disconnect", "code": code, "reason": ""}
 
     async def send(self, message: Any) -> None:
         """What the application says.
@@ -175,8 +176,12 @@ class GatewayWebSocketProtocol(asyncio.Protocol):
             RuntimeError: it may not be said now.
         """
         kind = message["type"]
+        if self._accepted and self._socket is None:
+            self._open_channel()
         if self._channel is not None:
             await self._channel.send(message)
+        elif self._socket is not None:
+            raise ClientDisconnected
         elif self._answered:
             raise RuntimeError(f"unexpected {kind!r} after the connection was refused")
         elif self.transport.is_closing():
@@ -267,16 +272,19 @@ class GatewayWebSocketProtocol(asyncio.Protocol):
         finally:
             self._task = None
             if self._socket is not None:
-                if self._attached:
-                    self._socket.on_end = None
-                else:
+                self._socket.on_end = None
+                if self._channel is not None:
                     self._socket.close(CloseReason(RFC_NORMAL))
+            elif self._accepted:
+                self._close_unclaimed(RFC_NORMAL)
             elif not self._answered:
                 self.transport.abort()
 
     def _fail(self) -> None:
         if self._socket is not None:
             self._socket.close(CloseReason(RFC_INTERNAL_ERROR))
+        elif self._accepted:
+            self._close_unclaimed(RFC_INTERNAL_ERROR)
         elif not self._answered:
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, "The application has failed.")
 
@@ -289,16 +297,27 @@ class GatewayWebSocketProtocol(asyncio.Protocol):
         ]
         if subprotocol:
             lines.append((b"Sec-WebSocket-Protocol", subprotocol.encode("latin-1")))
-        answer = head(HTTPStatus.SWITCHING_PROTOCOLS, [*lines, *self._default_headers, *headers])
-        self._answered = True
+        self.transport.write(head(HTTPStatus.SWITCHING_PROTOCOLS, [*lines, *self._default_headers, *headers]))
+        self._answered = self._accepted = True
+
+    def _open_channel(self) -> None:
+        """The application moves the messages itself."""
+        self._channel = AsgiChannel(self._config.ws_ping_interval, self._config.ws_ping_timeout)
+        self._channel.begin(self._take_over(self._channel))
+
+    def _take_over(self, listener: "TransportListener") -> SocketTransport:
         self._connections.discard(self)
-        channel = self._channel = AsgiChannel(self._config.ws_ping_interval, self._config.ws_ping_timeout)
-        self.transport.write(answer)
-        self._socket = self.transport_class(
-            self.transport, self.parser(self._config.ws_max_size), channel, self._connections
+        socket = self._socket = self.transport_class(
+            self.transport, self.parser, self._config.ws_max_size, listener, self._connections
         )
-        channel.begin(self._socket)
-        self.transport.resume_reading()
+        if self._lost:
+            asyncio.get_running_loop().call_soon(socket.connection_lost, None)
+        return socket
+
+    def _close_unclaimed(self, code: int) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(close_frame(code))
+            self.transport.close()
 
     def _refuse(self, status: HTTPStatus, detail: str, headers: Headers = ()) -> None:
         self._answer(problem_response(status, detail, [*self._default_headers, *headers]))
@@ -308,6 +327,15 @@ class GatewayWebSocketProtocol(asyncio.Protocol):
         if not self.transport.is_closing():
             self.transport.write(answer)
             self.transport.close()
+
+
+async def _end_of(socket: SocketTransport) -> int:
+    """The close code, when the connection has ended."""
+    if socket.ended_with is None:
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        socket.on_end = lambda code: None if ended.done() else ended.set_result(code)
+        return await ended
+    return socket.ended_with
 
 
 def _tokens(value: bytes | None, *, lower: bool = True) -> list[bytes]:
