@@ -88,6 +88,7 @@ class ConnectionHub:
         """Do what is due by the clock."""
         self._wheel.advance(self.clock.monotonic())
         self.intake.tick()
+        self.presence.tick()
 
     # Connections come and go.
 

@@ -15,8 +15,9 @@ from imgateway.errors import ServiceUnavailableError
 from imgateway.model import ConnectionId, DevicePolicy, Displaced, GatewayId, SessionRecord, UserId
 from imgateway.ports import SessionStore
 
-ANNOUNCE_SECONDS = 1.0
-"""How long a client waits for its presence to be written; with the store down it is let in all the same."""
+ANNOUNCE_SECONDS = 0.75
+"""How long a client waits for its presence to be written, and up to a tick longer; with the store down it is let in all
+the same."""
 
 BATCH = 200
 """So many entries go into one call: about as fast as more, and the event loop is not held up for long."""
@@ -26,6 +27,14 @@ _NOBODY = SessionRecord(UserId("imgateway"), ConnectionId("none"), GatewayId("no
 """Removing an entry that does not exist tells whether the store takes changes, and changes nothing."""
 
 _log = logging.getLogger(__name__)
+
+
+@attrs.define(eq=False)
+class _Announcement:
+    """A connection that waits for its entry to be written, at most until then (a cancel scope each would cost more)."""
+
+    until: float
+    over: anyio.Event = attrs.field(factory=anyio.Event)
 
 
 @attrs.define(eq=False)
@@ -63,7 +72,7 @@ class Presence:
     _live: dict[ConnectionId, SessionRecord] = attrs.field(factory=dict)
     _to_add: dict[ConnectionId, SessionRecord] = attrs.field(factory=dict)
     _to_remove: dict[ConnectionId, SessionRecord] = attrs.field(factory=dict)
-    _announced: dict[ConnectionId, anyio.Event] = attrs.field(factory=dict)
+    _announced: dict[ConnectionId, "_Announcement"] = attrs.field(factory=dict)
     _wake: anyio.Event = attrs.field(factory=anyio.Event)
     _stale: anyio.Event = attrs.field(factory=anyio.Event)
     _writing: anyio.Lock = attrs.field(factory=anyio.Lock)
@@ -79,15 +88,25 @@ class Presence:
             platform=connection.platform,
             connected_at=connection.connected_at,
         )
-        written = self._announced[record.connection_id] = anyio.Event()
+        patience = self._patience()
+        announced = self._announced[record.connection_id] = _Announcement(anyio.current_time() + patience)
         self._live[record.connection_id] = record
         self._to_add[record.connection_id] = record
         self._wake.set()
         try:
-            with anyio.move_on_after(self._patience()):
-                await written.wait()
+            if patience > 0:
+                await announced.over.wait()
         finally:
             self._announced.pop(record.connection_id, None)
+
+    def tick(self) -> None:
+        """Let those go on who have waited long enough. Call it every now and then."""
+        now = anyio.current_time()
+        for announced in self._announced.values():
+            # All wait equally long, so they stand in the order in which they are due.
+            if announced.until > now:
+                return
+            announced.over.set()
 
     async def elsewhere(self, user_id: UserId, /) -> Sequence[SessionRecord]:
         """The entries that other gateways have of a user; none if the store does not say so in time.
@@ -123,8 +142,8 @@ class Presence:
         record = self._live.pop(connection.connection_id, None)
         if record is not None:
             self._to_add.pop(record.connection_id, None)
-            if written := self._announced.get(record.connection_id):
-                written.set()
+            if announced := self._announced.get(record.connection_id):
+                announced.over.set()
             self._remove(record)
 
     async def flush(self) -> None:
@@ -173,8 +192,8 @@ class Presence:
                 # Unless it was withdrawn meanwhile: its removal is waiting then.
                 if self._to_add.get(record.connection_id) is record:
                     del self._to_add[record.connection_id]
-                if written := self._announced.get(record.connection_id):
-                    written.set()
+                if announced := self._announced.get(record.connection_id):
+                    announced.over.set()
         return bool(removals or additions)
 
     async def _refresh_regularly(self) -> None:
