@@ -250,7 +250,7 @@ def test_config_shows_sections_that_are_not_there_as_comments() -> None:
 def test_config_defaults_are_a_configuration_to_start_from(tmp_path: Path) -> None:
     printed = run("config", "--defaults", IMGATEWAY_SERVER__PORT="9000")
     assert "port = 8080  # default\n" in printed.stdout
-    assert "# Connections of one user.\n" in printed.stdout
+    assert "# Connections of one user, over all gateways.\n" in printed.stdout
     assert run("check", "--config", written(tmp_path, printed.stdout)).exit_code == 0
 
 

@@ -99,12 +99,13 @@ end
 _SETTLE: Final = """
 local function settle(foreign)
   local live, dead, others, pointer, gone = read()
+  for _, field in ipairs(dead) do
+    redis.call('HDEL', key, field)
+  end
   if #live == 0 and #gone == 0 then
-    redis.call('DEL', key)
+    -- Fields of others, if there are any, stay.
+    redis.call('HDEL', key, 'gateway_id')
   else
-    for _, field in ipairs(dead) do
-      redis.call('HDEL', key, field)
-    end
     local newest, last = live[1] and live[1].entry.gateway_id, 0
     if newest and pointer ~= newest then
       redis.call('HSET', key, 'gateway_id', newest)
