@@ -20,11 +20,10 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 def admin_app(observer: PrometheusObserver, token: str | None) -> Starlette:
     """An application with `/metrics`. With a token every request must show it as `Authorization: Bearer`."""
 
-    async def metrics(_: Request) -> Response:
-        body, media_type = observer.render()
-        return Response(body, media_type=media_type)
+    async def render() -> tuple[bytes, str]:
+        return observer.render()
 
-    return application([Route("/metrics", _guarded(metrics, token))])
+    return workers_admin_app(render, token)
 
 
 def workers_admin_app(render: Callable[[], Awaitable[tuple[bytes, str]]], token: str | None) -> Starlette:
@@ -34,7 +33,7 @@ def workers_admin_app(render: Callable[[], Awaitable[tuple[bytes, str]]], token:
         body, media_type = await render()
         return Response(body, media_type=media_type)
 
-    return Starlette(routes=[Route("/metrics", _guarded(metrics, token))])
+    return application([Route("/metrics", _guarded(metrics, token))])
 
 
 def _guarded(endpoint: Endpoint, token: str | None) -> Endpoint:

@@ -4,6 +4,8 @@ import logging
 import os
 import threading
 
+SAY_SECONDS = 0.5
+
 _log = logging.getLogger(__name__)
 
 
@@ -20,5 +22,12 @@ def end_within(seconds: float, /) -> None:
 def _end(seconds: float) -> None:
     # A thread's own clock: the event loop may be what hangs.
     threading.Event().wait(seconds)
-    _log.warning("not everything could be closed in time; ending all the same", extra={"seconds": seconds})
+    # By another thread: whoever hangs may hold the log's lock.
+    saying = threading.Thread(target=_say, args=(seconds,), daemon=True)
+    saying.start()
+    saying.join(SAY_SECONDS)
     os._exit(0)
+
+
+def _say(seconds: float) -> None:
+    _log.warning("not everything could be closed in time; ending all the same", extra={"seconds": seconds})

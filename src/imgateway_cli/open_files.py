@@ -31,7 +31,7 @@ def note_few_files(max_total: int | None) -> None:
     wanted = FEW_FILES if max_total is None else max_total + SPARE_FILES
     if hard != resource.RLIM_INFINITY and hard < wanted:
         _log.warning(
-            "the limit on open files (ulimit -Hn) is met before the one on connections",
+            "the limit on open files (ulimit -Hn) is low for so many connections",
             extra={"open_files": hard, "max_total": "none" if max_total is None else max_total},
         )
 

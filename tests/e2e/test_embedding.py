@@ -181,7 +181,8 @@ async def test_two_gateways_of_one_application_share_a_back_end(options: dict[st
     ):
         assert (a.welcome["gatewayId"], b.welcome["gatewayId"]) == ("gw-a", "gw-b")
         entries = await embedded.sessions.lookup(UserId("alice"))
-        assert [entry.gateway_id for entry in entries] == ["gw-b", "gw-a"]
+        # Of two that came within a millisecond neither is the newer one.
+        assert {entry.gateway_id for entry in entries} == {"gw-a", "gw-b"}
 
 
 async def test_without_its_lifespan_a_gateway_is_not_ready_and_says_so() -> None:

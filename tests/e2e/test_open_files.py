@@ -17,7 +17,7 @@ from imgateway_cli.open_files import FEW_FILES
 
 pytestmark = pytest.mark.anyio
 
-FEW = "the limit on open files (ulimit -Hn) is met before the one on connections"
+FEW = "the limit on open files (ulimit -Hn) is low for so many connections"
 
 
 @pytest.fixture

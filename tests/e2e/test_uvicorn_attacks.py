@@ -29,7 +29,7 @@ from imgateway.adapters.uvicorn.transport import MAX_BYTES_BEFORE_PONG, SocketTr
 from imgateway.adapters.uvicorn.websocket import frame_parser
 from imgateway.model import CloseReason
 from imgateway.ports import Transport
-from imgateway.testing.raw_peer import BINARY, CONTINUATION, PING, PONG, TEXT, RawPeer, client_frame
+from imgateway.testing.raw_peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, RawPeer, client_frame
 from imgateway.testing.transport import RecordingListener
 from imgateway.wire.frames import text_frame
 from imgateway.wire.inbound import MAX_FRAGMENTS
@@ -86,6 +86,27 @@ async def test_what_arrives_after_our_close_frame_is_not_kept() -> None:
         finally:
             tracemalloc.stop()
     assert peak < 3_000_000
+
+
+async def test_a_peer_whose_close_frame_was_held_back_keeps_no_socket() -> None:
+    """Its own end is noticed: nobody has to be cut off."""
+    listener = RecordingListener()
+    attached: list[Transport] = []
+
+    async def endpoint(socket: WebSocket) -> None:
+        await socket.accept()
+        attached.append(attach(socket, listener))
+        listener.on("receive_text", attached[0].pause_reading)
+
+    async with attaching(endpoint, ws=PatientProtocol) as (_, bound):
+        client = await connected(bound, "/own")
+        await client.send(client_frame(TEXT, b"x") + client_frame(CLOSE, b"\x03\xe8"))
+        await listener.until_told("receive_text")
+        before = open_sockets()
+        attached[0].resume_reading()
+        assert await listener.until_lost() == 1000
+        await client.aclose()
+        await becomes(lambda: open_sockets() <= before - 2)
 
 
 # Harm.

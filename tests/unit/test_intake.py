@@ -5,7 +5,7 @@ import json
 import pytest
 from tests.gateways import Client, eventually, quiet, running_hub, settings
 
-from imgateway.core.intake import DELIVERY_TIMEOUT_SECONDS
+from imgateway.core.intake import DELIVERY_TIMEOUT_SECONDS, _Pending
 from imgateway.model import PublishFailure
 
 pytestmark = pytest.mark.anyio
@@ -294,3 +294,21 @@ async def test_what_happens_to_messages_is_counted() -> None:
         counts = bench.world.observer.counts
         assert (counts["message_up", "UNAVAILABLE"], counts["message_up", "accepted"]) == (1, 1)
         assert (counts["message_up", "duplicate"], counts["published", ""]) == (1, 1)
+
+
+async def test_what_is_settled_costs_no_memory_behind_a_message_that_is_not() -> None:
+    """One partition may be stuck while the others go on."""
+    async with running_hub() as bench:
+        ann, ben = await bench.connect("ann"), await bench.connect("ben")
+        publisher = bench.world.publisher
+        publisher.hold()
+        ann.send_message("stuck", "x" * 1000)
+        await eventually(lambda: publisher.held)
+        stuck, publisher._held = publisher._held, None
+        for number in range(20):
+            ben.send_message(f"m{number}", "x" * 1000)
+            await ben.next("message-ack")
+        waiting = [pending.record for pending in bench.hub.intake._waiting if isinstance(pending, _Pending)]
+        assert len(waiting) == 21
+        assert sum(len(record.value) for record in waiting[1:]) == 0
+        assert stuck is not None

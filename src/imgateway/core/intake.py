@@ -29,6 +29,9 @@ MAX_PENDING_BYTES = 64 * 1024 * 1024
 DELIVERY_TIMEOUT_SECONDS = 10.0
 RETRY_AFTER_SECONDS = 1
 
+_SPENT = OutgoingRecord("", b"", b"")
+"""In the place of a record that is settled: its message may stand among those that wait for a while yet."""
+
 
 @attrs.define(eq=False)
 class _Waiter:
@@ -118,6 +121,7 @@ class Intake:
         """The publisher's word on one message: remember or forget it, and answer whoever still waits."""
         now = self.clock.monotonic()
         self._pending_bytes -= len(pending.record.value)
+        pending.record = _SPENT
         if pending.recalled is not None:
             pending.recalled.pending = None
             if isinstance(outcome, Receipt):

@@ -72,7 +72,7 @@ class Presence:
     _live: dict[ConnectionId, SessionRecord] = attrs.field(factory=dict)
     _to_add: dict[ConnectionId, SessionRecord] = attrs.field(factory=dict)
     _to_remove: dict[ConnectionId, SessionRecord] = attrs.field(factory=dict)
-    _announced: dict[ConnectionId, "_Announcement"] = attrs.field(factory=dict)
+    _announced: dict[ConnectionId, _Announcement] = attrs.field(factory=dict)
     _wake: anyio.Event = attrs.field(factory=anyio.Event)
     _stale: anyio.Event = attrs.field(factory=anyio.Event)
     _writing: anyio.Lock = attrs.field(factory=anyio.Lock)

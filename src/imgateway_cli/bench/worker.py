@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import importlib.util
-import resource
 import signal
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from imgateway_cli.bench.opening import Crowd
 from imgateway_cli.bench.plan import Down, Hold, Plan, Share, Up
 from imgateway_cli.bench.tally import Tally
 from imgateway_cli.bench.upward import Sending
+from imgateway_cli.open_files import allow_many_files
 
 
 def work(plan: Plan, share: Share, pipe: Connection) -> None:
@@ -25,8 +25,7 @@ def work(plan: Plan, share: Share, pipe: Connection) -> None:
     # Ctrl-C is for the whole terminal; the process that started this one says when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logs.mute()
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    allow_many_files()
     outcome: Tally | Failed
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

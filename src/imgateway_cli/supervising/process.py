@@ -19,7 +19,7 @@ from imgateway_cli.supervising.sharing import Place
 
 METRICS_SECONDS: Final = 2.0
 """How long a worker may take to say its metrics."""
-PARTING_SECONDS: Final = 30.0
+PARTING_SECONDS: Final = 5.0
 """How long beyond `drain_seconds` a worker may take to end before it is killed: its sockets have to close."""
 SILENT_SECONDS: Final = 5.0
 """How long a worker may live on after it hung up."""
@@ -67,7 +67,11 @@ class WorkerProcess:
         Raises:
             OSError: the system would not start a process.
         """
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError:
+            self._over()
+            raise
         try:
             with theirs:
                 inherited = (theirs.fileno(), *(door.fileno() for door in self.doors))

@@ -28,7 +28,6 @@ def renewed(
     Args:
         running: the settings of the workers that run: with a port and an id.
         asked: the settings at the start, where port and id may have been left open.
-        fresh: the settings that were read.
         fresh: the settings that were read now.
         random_secret: whether `running` has a secret made for this run, as there was no `[auth]`; it is kept as long
             as there is none.

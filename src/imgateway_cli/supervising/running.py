@@ -8,6 +8,7 @@ import attrs
 from imgateway.core.settings import Settings, authority
 from imgateway.errors import GatewayError
 from imgateway_cli.admin import workers_admin_app
+from imgateway_cli.open_files import note_few_files
 from imgateway_cli.serving import listening_for_admin, run
 from imgateway_cli.supervising.doors import doors
 from imgateway_cli.supervising.supervisor import Supervisor
@@ -28,6 +29,7 @@ def serve_by_workers(settings: Settings, read_again: Callable[[], Settings], *, 
     """
     for note in notes:
         _log.warning(note)
+    note_few_files(settings.connections.max_total)
 
     async def main() -> None:
         server = settings.server

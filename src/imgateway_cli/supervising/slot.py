@@ -44,6 +44,7 @@ class Slot:
     on_restart: Callable[[], None]
     failed: bool = False
     _worker: WorkerProcess | None = None
+    _latest: WorkerProcess | None = None
     _parting: bool = False
     _replacing: bool = False
     _failures: int = 0
@@ -92,8 +93,8 @@ class Slot:
         if self._worker is not None:
             self._worker.drain()
         await self._begun.wait()
-        assert self._worker is not None  # noqa: S101  # what has begun
-        worker = self._worker
+        worker = self._latest
+        assert worker is not None  # noqa: S101  # what has begun
         with anyio.move_on_after(READY_SECONDS) as time:
             await worker.settled.wait()
         if worker.ended:
@@ -114,7 +115,7 @@ class Slot:
 
     async def _live(self) -> int | None:
         """From the start of a process to its end: its exit status; None where it could not be started."""
-        self._worker = worker = WorkerProcess(self.settings, self.doors, self.on_change)
+        self._worker = self._latest = worker = WorkerProcess(self.settings, self.doors, self.on_change)
         self._replacing = False
         self._begun.set()
         try:

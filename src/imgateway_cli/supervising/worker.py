@@ -17,17 +17,18 @@ from typing import Final
 
 import anyio
 import attrs
-from starlette.applications import Starlette
 from starlette.routing import Route
 
-from imgateway.adapters.starlette import gateway_routes
+from imgateway.adapters.starlette import application, gateway_routes
 from imgateway.adapters.starlette.health import readyz
 from imgateway.adapters.uvicorn import Doors, serving_by_doors
 from imgateway.core.settings import Settings
 from imgateway.errors import SettingsError
 from imgateway_cli import logs
+from imgateway_cli.deadline import end_within
 from imgateway_cli.garbage import leave_out_settled
-from imgateway_cli.serving import client_server_config, run
+from imgateway_cli.open_files import tell_of_no_files
+from imgateway_cli.serving import OVERTIME_SECONDS, client_server_config, run
 from imgateway_cli.supervising.channel import Channel
 from imgateway_cli.supervising.messages import Begin, Drain, Metrics, Report, Share, Standing
 from imgateway_cli.wiring import Composition, compose
@@ -42,6 +43,8 @@ _log = logging.getLogger(__name__)
 
 def main() -> None:
     """Run the worker that the arguments describe, and end the process with its exit code."""
+    # Until there is something to drain.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     # They are meant for the supervisor, whoever sends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -76,7 +79,7 @@ async def _serve(settings: Settings, channel: Channel, doors: Sequence[socket.so
 
     gateway = composition.gateway
     routes = gateway_routes(gateway)
-    app = Starlette(routes=[Route("/readyz", readyz(gateway, elsewhere)), *routes])
+    app = application([Route("/readyz", readyz(gateway, elsewhere)), *routes])
     async with serving_by_doors(client_server_config(app, settings)) as open_doors, gateway:
         worker = Worker(composition, channel, open_doors, doors)
         await worker.run()
@@ -107,12 +110,14 @@ class Worker:
             tasks.start_soon(self._tell_standing)
             tasks.start_soon(self._obey)
             tasks.start_soon(leave_out_settled, lambda: len(self.composition.gateway.connections))
+            tasks.start_soon(tell_of_no_files)
             await self._parting.wait()
             await self._part()
             tasks.cancel_scope.cancel()
 
     async def _part(self) -> None:
         self._tell()
+        end_within(LAST_REQUEST_SECONDS + self.composition.gateway.settings.gateway.drain_seconds + OVERTIME_SECONDS)
         if self.elsewhere and not self._together:
             await self.open_doors.open(())
             await anyio.sleep(LAST_REQUEST_SECONDS)

@@ -6,12 +6,12 @@ import attrs
 
 SPACE_SECONDS = 0.004
 FEW = 4
-"""Whoever carried fewer records since its last turn need not wait for the next."""
+"""Where fewer records were carried since the last turn, nobody waits for the next."""
 
 
 @attrs.define(eq=False)
 class Pace:
-    """Gives turns, at most one in `SPACE_SECONDS` while more than a `FEW` records are carried in each.
+    """Gives turns, at most one in `SPACE_SECONDS` while a `FEW` records or more are carried in each.
 
     All who wait for the same turn have it together. A single record now and then is never held up.
 

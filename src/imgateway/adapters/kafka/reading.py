@@ -129,7 +129,8 @@ class Reading:
             offset,
             record.key or b"",
             record.value or b"",
-            tuple(record.headers),
+            # Kafka allows a header without a value.
+            tuple((name, value or b"") for name, value in record.headers) if record.headers else (),
             redelivered=offset < self.fresh_from.get(partition, 0),
         )
 

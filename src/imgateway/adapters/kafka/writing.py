@@ -1,7 +1,7 @@
 """One producer's life: writing batches of our own, one in flight for each partition while the next collects.
 
-A batch for every turn of the event loop would queue up behind the broker's round trips; this way each batch is as
-large as what arrived during the one before it.
+A batch for every turn of the event loop would queue up behind the broker's round trips; this way each batch holds what
+arrived during the one before it, and at least what arrived in the space that `Pace` puts between them.
 """
 
 import asyncio

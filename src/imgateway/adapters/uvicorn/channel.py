@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from imgateway.adapters.uvicorn.transport import SocketTransport
     from imgateway.ports import TransportListener
 
+MAX_REASON_BYTES = 123
 HIGH_WATER_BYTES = 64 * 1024
 """What may wait for the socket before `send` waits."""
 
@@ -72,7 +73,8 @@ class AsgiChannel:
             data = message.get("bytes")
             transport.write((text_frame(message["text"].encode()) if data is None else binary_frame(data),))
         elif message["type"] == "websocket.close":
-            transport.close(CloseReason(message.get("code", RFC_NORMAL), message.get("reason") or ""))
+            reason = (message.get("reason") or "").encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+            transport.close(CloseReason(message.get("code", RFC_NORMAL), reason))
         else:
             raise RuntimeError(f"expected websocket.send or websocket.close, got {message['type']!r}")
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
 import httptools
 from uvicorn.config import Config
@@ -11,8 +11,6 @@ from uvicorn.server import ServerState
 
 from imgateway.adapters.uvicorn.logs import QUIET
 from imgateway.adapters.uvicorn.problems import Headers, problem_response
-
-_WEBSOCKET_VERSION: Final = b"13"
 
 
 class _HeadTooLargeError(Exception):
@@ -136,16 +134,10 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             self._deadline = None
 
     def _upgrade(self, *, followed: bool) -> None:
-        headers = dict(self.headers)
         if self.scope["http_version"] != "1.1":
             self._refuse(HTTPStatus.BAD_REQUEST, "A WebSocket needs HTTP/1.1.")
-        elif self.scope["method"] != "GET":
-            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED, "A WebSocket is opened with GET.", [(b"allow", b"GET")])
         elif followed:
             self._refuse(HTTPStatus.BAD_REQUEST, "Nothing may follow the upgrade request before it is answered.")
-        elif headers.get(b"sec-websocket-version", _WEBSOCKET_VERSION) != _WEBSOCKET_VERSION:
-            wanted = [(b"sec-websocket-version", _WEBSOCKET_VERSION), (b"upgrade", b"websocket")]
-            self._refuse(HTTPStatus.UPGRADE_REQUIRED, "The WebSocket version is 13.", wanted)
         else:
             self.handle_websocket_upgrade()
 

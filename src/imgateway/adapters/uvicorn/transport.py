@@ -215,7 +215,8 @@ class SocketTransport(asyncio.Protocol):
         held, self._held = self._held, None
         if held is not None:
             self._tell(held)
-        if not self._paused and self._listener is not None and not self.transport.is_closing():
+        # Also when it is over: what still comes is dropped, and its end is to be noticed.
+        if not self._paused and not self.transport.is_closing():
             self.transport.resume_reading()
 
     def _tell(self, arrived: list[Arrival]) -> None:

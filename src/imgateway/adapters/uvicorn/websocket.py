@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import binascii
+import functools
 import hashlib
 import importlib.util
 from collections.abc import Callable
@@ -37,6 +38,7 @@ _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _KEY_BYTES: Final = 16
 
 
+@functools.cache
 def frame_parser(transport: Literal["auto", "picows", "asgi"], /) -> Callable[[int], FrameParser]:
     """What parses frames: picows, or the websockets library; "auto" takes picows where it is installed.
 
@@ -65,11 +67,12 @@ class GatewayWebSocketProtocol(asyncio.Protocol):
 
     Attributes:
         transport_class: what drives the socket.
-        parser: what takes the client's bytes apart, for messages of at most so many bytes.
+        parser: what takes the client's bytes apart, for messages of at most so many bytes; None is what
+            `frame_parser("auto")` gives.
     """
 
     transport_class = SocketTransport
-    parser: Callable[[int], FrameParser] = staticmethod(frame_parser("auto"))
+    parser: Callable[[int], FrameParser] | None = None
 
     def __init__(
         self,
@@ -180,12 +183,10 @@ class GatewayWebSocketProtocol(asyncio.Protocol):
             self._open_channel()
         if self._channel is not None:
             await self._channel.send(message)
-        elif self._socket is not None:
+        elif self._socket is not None or self.transport.is_closing():
             raise ClientDisconnected
         elif self._answered:
             raise RuntimeError(f"unexpected {kind!r} after the connection was refused")
-        elif self.transport.is_closing():
-            raise ClientDisconnected
         elif self._denial is not None:
             if kind != "websocket.http.response.body":
                 raise RuntimeError(f"expected websocket.http.response.body, got {kind!r}")
@@ -308,7 +309,7 @@ class GatewayWebSocketProtocol(asyncio.Protocol):
     def _take_over(self, listener: "TransportListener") -> SocketTransport:
         self._connections.discard(self)
         socket = self._socket = self.transport_class(
-            self.transport, self.parser, self._config.ws_max_size, listener, self._connections
+            self.transport, self.parser or frame_parser("auto"), self._config.ws_max_size, listener, self._connections
         )
         if self._lost:
             asyncio.get_running_loop().call_soon(socket.connection_lost, None)
