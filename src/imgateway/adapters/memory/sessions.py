@@ -69,7 +69,8 @@ class MemorySessionStore:
 
     def _newest_first(self, user_id: UserId) -> list[SessionRecord]:
         entries = self._users.get(user_id, {}).values()
-        return sorted(entries, key=lambda record: record.connected_at, reverse=True)
+        # Of two that came within a millisecond the later one is the newer.
+        return sorted(reversed(entries), key=lambda record: record.connected_at, reverse=True)
 
     def _excess(self, record: SessionRecord, policy: DevicePolicy) -> list[Displaced]:
         """Displace whom a new entry displaces; it may have to go itself."""
