@@ -92,8 +92,9 @@ def run(plan: Plan, show: Callable[[Sight], None], /) -> Outcome:
         GatewayError: a process died or could not go on.
     """
     with _interruptible() as interrupts:
-        workers = _started(plan)
+        workers: list[_Worker] = []
         try:
+            _start(plan, workers)
             return _followed(plan, workers, interrupts, show)
         finally:
             for worker in workers:
@@ -103,9 +104,8 @@ def run(plan: Plan, show: Callable[[Sight], None], /) -> Outcome:
                 worker.process.join()
 
 
-def _started(plan: Plan) -> list[_Worker]:
+def _start(plan: Plan, workers: list[_Worker]) -> None:
     context = multiprocessing.get_context("spawn")
-    workers = []
     # Ignored while they start: they inherit that, and Ctrl-C in a shell goes to all of them.
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -118,9 +118,10 @@ def _started(plan: Plan) -> list[_Worker]:
             process.start()
             theirs.close()
             workers.append(_Worker(process, ours))
+    except OSError as error:
+        raise GatewayError(f"a process of the load can't be started: {error.strerror or error}") from error
     finally:
         signal.signal(signal.SIGINT, handler)
-    return workers
 
 
 def _followed(plan: Plan, workers: list[_Worker], interrupts: list[int], show: Callable[[Sight], None]) -> Outcome:
