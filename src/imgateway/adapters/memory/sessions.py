@@ -68,9 +68,10 @@ class MemorySessionStore:
         """Nothing is held: entries stay for the other gateways of the process."""
 
     def _newest_first(self, user_id: UserId) -> list[SessionRecord]:
-        entries = self._users.get(user_id, {}).values()
-        # Of two that came within a millisecond the later one is the newer.
-        return sorted(reversed(entries), key=lambda record: record.connected_at, reverse=True)
+        entries = sorted(self._users.get(user_id, {}).values(), key=lambda record: record.connected_at)
+        # Turned round afterwards: of two that came within a millisecond the later one is the newer.
+        entries.reverse()
+        return entries
 
     def _excess(self, record: SessionRecord, policy: DevicePolicy) -> list[Displaced]:
         """Displace whom a new entry displaces; it may have to go itself."""
