@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from cryptography import x509
@@ -159,44 +159,46 @@ class Hosted(TransportSuite):
         self.running = host
 
 
-@pytest.mark.anyio
-class TestPicowsTransport(Hosted):
-    """A socket of uvicorn's, its frames parsed by picows."""
+class HostedByUvicorn(Hosted):
+    """On a socket of uvicorn's."""
 
-    @pytest.fixture(scope="class")
-    async def host(self, anyio_backend: object) -> AsyncIterator[Host]:
-        async with hosting(Impatient, "picows") as host:
-            yield host
-
-
-@pytest.mark.anyio
-class TestPicowsTransportOverTls(Hosted):
-    """The same behind TLS."""
+    parsed_by: ClassVar[Literal["picows", "asgi"]]
+    encrypted: ClassVar[bool] = False
 
     @pytest.fixture(scope="class")
     async def host(self, anyio_backend: object, certificate: Path) -> AsyncIterator[Host]:
-        async with hosting(Impatient, "picows", certificate=certificate) as host:
+        async with hosting(Impatient, self.parsed_by, certificate=certificate if self.encrypted else None) as host:
             yield host
 
 
 @pytest.mark.anyio
-class TestWebsocketsTransport(Hosted):
-    """A socket of uvicorn's, its frames parsed by the websockets library."""
+class TestPicowsTransport(HostedByUvicorn):
+    """Its frames parsed by picows."""
 
-    @pytest.fixture(scope="class")
-    async def host(self, anyio_backend: object) -> AsyncIterator[Host]:
-        async with hosting(Impatient, "asgi") as host:
-            yield host
+    parsed_by = "picows"
 
 
 @pytest.mark.anyio
-class TestWebsocketsTransportOverTls(Hosted):
+class TestPicowsTransportOverTls(HostedByUvicorn):
     """The same behind TLS."""
 
-    @pytest.fixture(scope="class")
-    async def host(self, anyio_backend: object, certificate: Path) -> AsyncIterator[Host]:
-        async with hosting(Impatient, "asgi", certificate=certificate) as host:
-            yield host
+    parsed_by = "picows"
+    encrypted = True
+
+
+@pytest.mark.anyio
+class TestWebsocketsTransport(HostedByUvicorn):
+    """Its frames parsed by the websockets library."""
+
+    parsed_by = "asgi"
+
+
+@pytest.mark.anyio
+class TestWebsocketsTransportOverTls(HostedByUvicorn):
+    """The same behind TLS."""
+
+    parsed_by = "asgi"
+    encrypted = True
 
 
 @pytest.mark.anyio
