@@ -4,9 +4,9 @@ import codecs
 from typing import Final, NamedTuple, Protocol
 
 from imgateway.codes import RFC_INVALID_PAYLOAD, RFC_NO_STATUS, RFC_PROTOCOL_ERROR, RFC_TOO_BIG, may_be_sent
+from imgateway.wire.frames import TEXT
 
 CONTINUATION: Final = 0x0
-TEXT: Final = 0x1
 CLOSE: Final = 0x8
 PING: Final = 0x9
 
