@@ -61,9 +61,10 @@ class DeliveryPump:
         Raises:
             ServiceUnavailableError: as the consumer says; what is open stays uncommitted.
         """
-        until = self.clock.monotonic() + ROUTE_SECONDS
         while True:
-            for record in await self.consumer.take():
+            records = await self.consumer.take()
+            until = self.clock.monotonic() + ROUTE_SECONDS
+            for record in records:
                 partition = record.partition
                 if self._watermark.unsettled(partition) >= self.max_unsettled:
                     await self._wait_for_room(partition)
