@@ -5,7 +5,7 @@ RFC 6455 (section 7.4.1) that carry no code of ours are the `RFC_*` constants.
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from types import MappingProxyType
 
 import attrs
@@ -34,7 +34,56 @@ class HttpCode(StrEnum):
 
     NOT_FOUND = "NOT_FOUND"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    NOT_ACCEPTABLE = "NOT_ACCEPTABLE"
+    REQUEST_TIMEOUT = "REQUEST_TIMEOUT"
+    UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
     INTERNAL = "INTERNAL"
+
+
+class RpcCode(IntEnum):
+    """gRPC's status codes by their numbers; the names are what clients read in `code` where a call failed."""
+
+    OK = 0
+    CANCELLED = 1
+    UNKNOWN = 2
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    OUT_OF_RANGE = 11
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+    DATA_LOSS = 15
+    UNAUTHENTICATED = 16
+
+
+RPC_HTTP_STATUS: Mapping[RpcCode, int] = MappingProxyType(
+    {
+        RpcCode.OK: 200,
+        RpcCode.CANCELLED: 499,
+        RpcCode.UNKNOWN: 500,
+        RpcCode.INVALID_ARGUMENT: 400,
+        RpcCode.DEADLINE_EXCEEDED: 504,
+        RpcCode.NOT_FOUND: 404,
+        RpcCode.ALREADY_EXISTS: 409,
+        RpcCode.PERMISSION_DENIED: 403,
+        RpcCode.RESOURCE_EXHAUSTED: 429,
+        RpcCode.FAILED_PRECONDITION: 400,
+        RpcCode.ABORTED: 409,
+        RpcCode.OUT_OF_RANGE: 400,
+        RpcCode.UNIMPLEMENTED: 501,
+        RpcCode.INTERNAL: 500,
+        RpcCode.UNAVAILABLE: 503,
+        RpcCode.DATA_LOSS: 500,
+        RpcCode.UNAUTHENTICATED: 401,
+    }
+)
+"""The HTTP status of a failed call, as google/rpc/code.proto documents it."""
 
 
 @attrs.frozen

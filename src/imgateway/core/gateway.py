@@ -20,8 +20,8 @@ from imgateway.core.settings import Settings
 from imgateway.core.settings_services import KafkaSettings
 from imgateway.core.tenure import Tenure
 from imgateway.errors import LifecycleError, ServiceUnavailableError
-from imgateway.model import CloseReason, ConnectRequest, GatewayId, Refusal, ServiceInstance
-from imgateway.ports import Codec, Transport, TransportListener
+from imgateway.model import CloseReason, ConnectRequest, Credentials, GatewayId, Identity, Refusal, ServiceInstance
+from imgateway.ports import Codec, Transcoder, Transport, TransportListener
 
 SERVICE_NAME = "im-gateway"
 CUT_OFF_SECONDS = 5.0
@@ -114,6 +114,15 @@ class Gateway:
     def connections(self) -> list[LiveConnection]:
         """A snapshot of everyone whose socket is open."""
         return [] if self._life is None else self._life.hub.connections
+
+    @property
+    def transcoder(self) -> Transcoder | None:
+        """What answers REST requests; None where there are none, and while the gateway does not run."""
+        return None if self._life is None else self._life.parts.transcoder
+
+    async def verify(self, credentials: Credentials, /) -> Identity | Refusal:
+        """Who sends a request: the check of `admit`, without a connection and also while the gateway drains."""
+        return _STARTING if self._life is None else await self._life.hub.admission.verify(credentials)
 
     async def admit(self, request: ConnectRequest, /) -> Admitted | Refusal:
         """Decide on a client before the upgrade.

@@ -14,6 +14,7 @@ from imgateway.ports import (
     GatewayOwnership,
     ServiceRegistrar,
     SessionStore,
+    Transcoder,
     UpstreamPublisher,
 )
 from imgateway.wire.json_codec import JsonCodec
@@ -28,6 +29,7 @@ class GatewayParts:
             is closed by the gateway.
         session_ttl_seconds: the session store's time to live.
         codecs: those that clients may choose by subprotocol; the first one is the default.
+        transcoder: answers REST requests and clients' calls; None where there are none.
         health: what else readiness depends on, by the name that `/readyz` shows.
     """
 
@@ -42,4 +44,5 @@ class GatewayParts:
     topics: Topics = attrs.field(factory=Topics)
     session_ttl_seconds: float = 60.0
     codecs: tuple[Codec, ...] = attrs.field(factory=lambda: (JsonCodec(),))
+    transcoder: Transcoder | None = None
     health: Mapping[str, Callable[[], bool]] = attrs.field(factory=dict)

@@ -1,0 +1,1 @@
+"""gRPC services behind the gateway: REST and clients' calls transcoded by their descriptors."""
