@@ -9,6 +9,7 @@ import attrs
 from imgateway.core.settings import Settings
 from imgateway.core.settings_keys import key_info, section_class
 from imgateway.core.settings_loading import SECTIONS, Loaded
+from imgateway.core.settings_tables import is_table, member_type
 from imgateway.core.settings_values import described
 
 MASK: Final = "********"
@@ -18,6 +19,9 @@ _DERIVED: Final = {
     "gateway.id": lambda settings: settings.gateway_id,
     "gateway.advertise": lambda settings: settings.advertise,
 }
+
+
+_WITHOUT: Final = {"grpc": "there are no REST routes"}
 
 
 def render(loaded: Loaded, /, *, documented: bool = False) -> str:
@@ -37,7 +41,7 @@ def _lines(loaded: Loaded, documented: bool) -> Iterator[str]:
     for section in attrs.fields(Settings):
         lines = _section(loaded, section, documented)
         if getattr(loaded.settings, section.name) is None:
-            yield f"# Not set, so this part is embedded: [{section.name}]"
+            yield f"# Not set, so {_WITHOUT.get(section.name, 'this part is embedded')}: [{section.name}]"
             lines = (line if line.startswith("#") else f"# {line}" for line in lines)
         else:
             yield f"[{section.name}]"
@@ -47,11 +51,35 @@ def _lines(loaded: Loaded, documented: bool) -> Iterator[str]:
 
 def _section(loaded: Loaded, section: "attrs.Attribute[Any]", documented: bool) -> Iterator[str]:
     values = getattr(loaded.settings, section.name) or section_class(section)()
+    tables: list[str] = []
     for name, attribute in SECTIONS[section.name].items():
+        key, value = f"{section.name}.{name}", getattr(values, name)
         if documented:
             yield from _documentation(attribute)
-        value = getattr(values, name)
-        yield _line(loaded, f"{section.name}.{name}", name, value, secret=key_info(attribute).secret)
+        if value and is_table(attribute.type):
+            # Below the section's own keys: whatever follows a table's head belongs to it.
+            tables += _tables(key, value, f"  # {loaded.origins[key]}")
+        else:
+            yield _line(loaded, key, name, value, secret=key_info(attribute).secret)
+    yield from tables
+
+
+def _tables(key: str, table: Mapping[str, Any], origin: str) -> Iterator[str]:
+    plain = {name: member for name, member in table.items() if not attrs.has(type(member))}
+    if plain:
+        yield f"\n[{key}]{origin}"
+        yield from (f"{_toml_string(name)} = {_toml(member)}{origin}" for name, member in plain.items())
+    for name, member in table.items():
+        if name not in plain:
+            yield f"\n[{key}.{_toml_string(name)}]{origin}"
+            for attribute in attrs.fields(type(member)):
+                value, info = getattr(member, attribute.name), key_info(attribute)
+                if value is None:
+                    yield f"# {attribute.name} is not set"
+                elif info.secret:
+                    yield f'# {attribute.name} = "{MASK}"{origin}'
+                else:
+                    yield f"{attribute.name} = {_toml(value)}{origin}"
 
 
 def _line(loaded: Loaded, key: str, name: str, value: object, *, secret: bool) -> str:
@@ -64,11 +92,17 @@ def _line(loaded: Loaded, key: str, name: str, value: object, *, secret: bool) -
 
 
 def _documentation(attribute: "attrs.Attribute[Any]") -> Iterator[str]:
+    yield f"# {key_info(attribute).doc}"
+    yield f"# Expected: {_expected(attribute)}."
+    if is_table(attribute.type) and attrs.has(member := member_type(attribute.type)):
+        for each in attrs.fields(member):
+            yield f"#   {each.name}: {key_info(each).doc} Expected: {_expected(each)}."
+
+
+def _expected(attribute: "attrs.Attribute[Any]") -> str:
     info = key_info(attribute)
-    kind = described(attribute.type)
-    expected = info.rule.expectation if info.rule is not None else kind
-    yield f"# {info.doc}"
-    yield f"# Expected: {expected}{f', in {info.unit}' if info.unit else ''}."
+    kind = info.rule.expectation if info.rule is not None else described(attribute.type)
+    return f"{kind}, in {info.unit}" if info.unit else kind
 
 
 def _toml(value: object) -> str:

@@ -116,7 +116,6 @@ BAD = {
         'kafka.downstream_topic_prefix: expected another topic than that of kafka.upstream_topic, got "d-g-2"'
     ),
     # parts that are not there yet
-    "grpc.prefix = '/api'": "grpc: not available in this version: there are no REST routes",
     "degradation.enabled = true": "degradation: not available in this version: load is not shed by class",
     "connections.ack_timeout_seconds = 1": (
         "connections.ack_timeout_seconds: not available in this version: clients can't acknowledge deliveries"
@@ -475,7 +474,7 @@ def test_every_error_of_every_source_is_reported_at_once(tmp_path: Path) -> None
         IMGATEWAY_REDIS__URL="http://:hunter2@redis",
         IMGATEWAY_KAFKA__BOOTSTRAP_SERVERS="kafka:9092,kafka",
         IMGATEWAY_ETCD__ENDPOINTS="etcd:2379",
-        IMGATEWAY_GRPC__PREFIX="/api",
+        IMGATEWAY_DEGRADATION__ENABLED="true",
     )
     assert problems == [
         "port: unknown key; did you mean server.port?",
@@ -483,7 +482,7 @@ def test_every_error_of_every_source_is_reported_at_once(tmp_path: Path) -> None
         "limits: not available in this version: there are no rate limits; max_per_ip, max_total and max_per_user of "
         "[connections] are there",
         "auth.secrett: unknown key; did you mean auth.secret? (from IMGATEWAY_AUTH__SECRETT)",
-        "grpc: not available in this version: there are no REST routes",
+        "degradation: not available in this version: load is not shed by class",
         "IMGATEWAY_SERVER_WORKERS: names no setting; did you mean IMGATEWAY_SERVER__WORKERS?",
         'server.port: expected a whole number, got "x"',
         'connections.max_total: expected a whole number, got "many" (from IMGATEWAY_CONNECTIONS__MAX_TOTAL)',

@@ -19,6 +19,7 @@ from imgateway.core.settings import (
     Settings,
 )
 from imgateway.core.settings_checks import problems
+from imgateway.core.settings_grpc import GrpcServiceSettings, GrpcSettings
 from imgateway.core.settings_keys import key_info, section_class
 from imgateway.core.settings_loading import SECTIONS, Loaded, Origin, load, variable_of
 from imgateway.core.settings_services import EtcdSettings, KafkaSettings, RedisSettings
@@ -123,6 +124,43 @@ redises = st.builds(
     RedisSettings, url=st.just(REDIS_URL), session_ttl_seconds=st.floats(1, 86_400), key_prefix=st.just("") | text
 )
 
+method = st.sampled_from(["im.logic.v1.ConversationService/MarkAsRead", "Plain/Do"])
+header = st.sampled_from(["accept-language", "x-trace.id", "x_1"])
+
+
+@st.composite
+def grpcs(draw: st.DrawFn) -> GrpcSettings:
+    reflection, own_certificate = draw(st.booleans()), draw(readable_file)
+    return GrpcSettings(
+        prefix=draw(st.sampled_from(["", "/api", "/v1/chat"])),
+        descriptor_set=None if reflection else __file__,
+        reflection=reflection,
+        default_deadline_seconds=draw(st.floats(0.001, 100)),
+        max_deadline_seconds=draw(st.floats(100, 1e9)),
+        public=tuple(draw(st.lists(method | st.sampled_from(["*", "im.logic.v1.AuthService/*"])))),
+        identity_fields=tuple(draw(st.lists(st.sampled_from(["user_id", "_owner1"])))),
+        unknown_fields=draw(st.sampled_from(["ignore", "reject"])),
+        field_names=draw(st.sampled_from(["json", "proto"])),
+        forward_headers=tuple(draw(st.lists(header))),
+        return_metadata=tuple(draw(st.lists(header | st.just("x-digest-bin")))),
+        max_request_bytes=draw(st.integers(1024, 10**12)),
+        max_response_bytes=draw(st.integers(1024, 10**12)),
+        tls=draw(st.booleans()),
+        tls_ca=draw(readable_file),
+        tls_cert=own_certificate,
+        tls_key=own_certificate,
+        tls_server_name=draw(st.none() | text),
+        messages=draw(st.dictionaries(st.sampled_from(["mark-read", "typing", "a.b_c-9"]), method)),
+        services=draw(
+            st.dictionaries(
+                st.sampled_from(["*", "Plain", "im.logic.v1.AuthService"]),
+                st.sampled_from([GrpcServiceSettings("h:1"), GrpcServiceSettings("[::1]:65535")]),
+                min_size=1,
+            )
+        ),
+    )
+
+
 settings_values = st.builds(
     Settings,
     server=servers(),
@@ -154,6 +192,7 @@ settings_values = st.builds(
     kafka=st.none() | kafkas(),
     redis=st.none() | redises,
     etcd=st.none() | etcds(),
+    grpc=st.none() | grpcs(),
 )
 
 
@@ -198,10 +237,37 @@ def test_every_section_of_services_is_printed_commented_out_or_not(tmp_path: Pat
         "IMGATEWAY_KAFKA__BOOTSTRAP_SERVERS": "k:9092",
         "IMGATEWAY_REDIS__URL": REDIS_URL,
         "IMGATEWAY_ETCD__ENDPOINTS": "http://etcd:2379",
+        "IMGATEWAY_GRPC__REFLECTION": "true",
+        "IMGATEWAY_GRPC__SERVICES": '{"*": {"target": "logic:50051"}, "a.B": {"discover": "other"}}',
+        "IMGATEWAY_GRPC__MESSAGES": '{"mark-read": "a.B/Read"}',
     }
     present = render(load(None, environ, {}))
     assert tomllib.loads(present).keys() == {section.name for section in attrs.fields(Settings)}
     assert 'bootstrap_servers = ["k:9092"]  # env' in present.splitlines()
+
+
+def test_tables_within_a_section_stand_below_its_keys_with_their_origin() -> None:
+    environ = {
+        "IMGATEWAY_ETCD__ENDPOINTS": "http://etcd:2379",
+        "IMGATEWAY_GRPC__REFLECTION": "true",
+        "IMGATEWAY_GRPC__SERVICES": '{"*": {"target": "logic:50051"}, "a.B": {"discover": "other"}}',
+        "IMGATEWAY_GRPC__MESSAGES": '{"mark-read": "a.B/Read"}',
+    }
+    document = render(load(None, environ, {}))
+    assert document.endswith(
+        """
+[grpc.messages]  # env
+"mark-read" = "a.B/Read"  # env
+
+[grpc.services."*"]  # env
+target = "logic:50051"  # env
+# discover is not set
+
+[grpc.services."a.B"]  # env
+# target is not set
+discover = "other"  # env
+"""
+    )
 
 
 def test_every_key_stands_there_with_its_origin(tmp_path: Path) -> None:
@@ -227,6 +293,7 @@ def test_defaults_are_printed_with_what_they_mean() -> None:
             assert f"# {key_info(attribute).doc}\n" in document
     assert '# Expected: one of "kick-oldest", "refuse".\n' in document
     assert "# Expected: a number above 0, in seconds.\n" in document
+    assert '#   target: The one instance there is. Expected: "host:port".\n' in document
 
 
 def test_control_characters_are_escaped() -> None:

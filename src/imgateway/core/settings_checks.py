@@ -1,41 +1,21 @@
 """Which settings are wrong: every rule of a single key, and what keys demand of each other."""
 
-import json
-import os
-import re
-from collections.abc import Callable, Collection, Iterator
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, Final
 
 import attrs
 
 from imgateway.core.settings import AuthSettings, Settings
-from imgateway.core.settings_keys import KeyInfo, key_info
+from imgateway.core.settings_grpc_checks import grpc
+from imgateway.core.settings_keys import key_info
+from imgateway.core.settings_problems import Problem, certificate_and_key, file, shown, within
 from imgateway.core.settings_rules import LONGEST_ID, REDIS_URL, is_loopback
 from imgateway.core.settings_services import KafkaSettings
 
-_MAX_SHOWN_CHARS: Final = 80
 _LONGEST_TOPIC: Final = 249
 _FRAME_OVERHEAD_BYTES: Final = 1024
 _KEY_FAMILY: Final = {"HS": "HS", "RS": "RS and PS", "PS": "RS and PS", "ES": "ES", "Ed": "EdDSA"}
 _EVERYWHERE: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, not bound to
-
-
-@attrs.frozen
-class Problem:
-    """Something wrong with the settings.
-
-    Attributes:
-        keys: the keys it is about, as `section.key`; the first one names it.
-        text: what was expected and what came, without a secret.
-    """
-
-    keys: tuple[str, ...]
-    text: str
-
-    def __str__(self) -> str:
-        """One line."""
-        return f"{self.keys[0]}: {self.text}"
 
 
 def problems(settings: Settings, /, *, ignoring: Collection[str] = ()) -> tuple[Problem, ...]:
@@ -47,63 +27,36 @@ def problems(settings: Settings, /, *, ignoring: Collection[str] = ()) -> tuple[
         settings: what to look at.
         ignoring: keys already known to be wrong; nothing that depends on them is reported.
     """
-    broken = tuple(problem for problem in _rule_problems(settings) if problem.keys[0] not in ignoring)
-    wrong = {*ignoring, *(problem.keys[0] for problem in broken)}
+    broken = tuple(problem for problem in _rule_problems(settings) if problem.touched.isdisjoint(ignoring))
+    wrong = frozenset(ignoring).union(*(problem.touched for problem in broken))
     return broken + tuple(
-        problem for relation in _RELATIONS for problem in relation(settings) if wrong.isdisjoint(problem.keys)
+        problem for relation in _RELATIONS for problem in relation(settings) if wrong.isdisjoint(problem.touched)
     )
-
-
-def shown(value: object, info: KeyInfo | None = None, /) -> str:
-    """A value as a message may show it: on one line, of bounded length, and no secret."""
-    if info is not None and info.secret:
-        return (
-            f"a text of {len(value.encode('utf-8', 'replace'))} bytes" if isinstance(value, str) else "something else"
-        )
-    try:
-        text = json.dumps(value, default=str)
-    except ValueError:  # a number of more digits than Python turns into text
-        return "a number that is far too long"
-    # One text after the other, each from "//" to the last "@": a password may hold any character.
-    text = '"'.join(map(_without_credentials, re.split(r'(?<!\\)"', text)))
-    return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}…"
-
-
-def _without_credentials(text: str) -> str:
-    before, slashes, after = text.partition("//")
-    return f"{before}//…@{after.rpartition('@')[2]}" if slashes and "@" in after else text
 
 
 def _rule_problems(settings: Settings) -> Iterator[Problem]:
     for section in attrs.fields(Settings):
         values = getattr(settings, section.name)
-        if values is None:
-            continue
-        for attribute in attrs.fields(type(values)):
-            value, info = getattr(values, attribute.name), key_info(attribute)
-            if value is not None and info.rule is not None and not info.rule.holds(value):
-                yield Problem(
-                    (f"{section.name}.{attribute.name}",),
-                    f"expected {info.rule.expectation}, got {shown(value, info)}",
-                )
+        if values is not None:
+            yield from _rules_broken(section.name, values)
+
+
+def _rules_broken(prefix: str, values: Any) -> Iterator[Problem]:
+    for attribute in attrs.fields(type(values)):
+        key, value, info = f"{prefix}.{attribute.name}", getattr(values, attribute.name), key_info(attribute)
+        if value is not None and info.rule is not None and not info.rule.holds(value):
+            yield Problem((key,), f"expected {info.rule.expectation}, got {shown(value, info)}")
+        elif isinstance(value, Mapping):
+            for name, member in value.items():
+                if attrs.has(type(member)):
+                    yield from _rules_broken(within(key, name), member)
 
 
 def _tls(settings: Settings) -> Iterator[Problem]:
     server = settings.server
-    yield from _certificate_and_key("server.tls_cert", server.tls_cert, "server.tls_key", server.tls_key)
-    yield from _file("server.tls_cert", server.tls_cert)
-    yield from _file("server.tls_key", server.tls_key)
-
-
-def _certificate_and_key(cert_key: str, cert: str | None, key_key: str, key: str | None) -> Iterator[Problem]:
-    if (cert is None) != (key is None):
-        present, absent = (cert_key, key_key) if key is None else (key_key, cert_key)
-        yield Problem((absent, present), f"expected a file, since {present} is set")
-
-
-def _file(key: str, name: str | None) -> Iterator[Problem]:
-    if name is not None and not (Path(name).is_file() and os.access(name, os.R_OK)):
-        yield Problem((key,), f"expected a file that can be read, got {shown(name)}")
+    yield from certificate_and_key("server.tls_cert", server.tls_cert, "server.tls_key", server.tls_key)
+    yield from file("server.tls_cert", server.tls_cert)
+    yield from file("server.tls_key", server.tls_key)
 
 
 def _admin(settings: Settings) -> Iterator[Problem]:
@@ -155,7 +108,7 @@ def _token_keys(settings: Settings) -> Iterator[Problem]:
                 ("auth.public_key_file", "auth.jwks_url", "auth.algorithms"),
                 f"expected exactly one of public_key_file and jwks_url, since the algorithms are {families[0]}",
             )
-    yield from _file("auth.public_key_file", auth.public_key_file)
+    yield from file("auth.public_key_file", auth.public_key_file)
 
 
 def _kafka(settings: Settings) -> Iterator[Problem]:
@@ -181,8 +134,8 @@ def _kafka(settings: Settings) -> Iterator[Problem]:
                 (f"kafka.{name}", "kafka.security_protocol"),
                 f"expected none, since kafka.security_protocol is {protocol}, without TLS",
             )
-        yield from _file(f"kafka.{name}", getattr(kafka, name))
-    yield from _certificate_and_key("kafka.ssl_certfile", kafka.ssl_certfile, "kafka.ssl_keyfile", kafka.ssl_keyfile)
+        yield from file(f"kafka.{name}", getattr(kafka, name))
+    yield from certificate_and_key("kafka.ssl_certfile", kafka.ssl_certfile, "kafka.ssl_keyfile", kafka.ssl_keyfile)
     yield from _topics(kafka, settings)
 
 
@@ -258,8 +211,8 @@ def _etcd(settings: Settings) -> Iterator[Problem]:
     for name in ("tls_ca", "tls_cert", "tls_key"):
         if not encrypted and getattr(etcd, name) is not None:
             yield Problem((f"etcd.{name}", "etcd.endpoints"), "expected none, since no endpoint is https://")
-        yield from _file(f"etcd.{name}", getattr(etcd, name))
-    yield from _certificate_and_key("etcd.tls_cert", etcd.tls_cert, "etcd.tls_key", etcd.tls_key)
+        yield from file(f"etcd.{name}", getattr(etcd, name))
+    yield from certificate_and_key("etcd.tls_cert", etcd.tls_cert, "etcd.tls_key", etcd.tls_key)
 
 
 _RELATIONS: Final[tuple[Callable[[Settings], Iterator[Problem]], ...]] = (
@@ -271,4 +224,5 @@ _RELATIONS: Final[tuple[Callable[[Settings], Iterator[Problem]], ...]] = (
     _kafka,
     _redis,
     _etcd,
+    grpc,
 )

@@ -5,8 +5,9 @@ from typing import Final, Literal
 
 import attrs
 
+from imgateway.core.settings_grpc_rules import FIELD, FORWARDED, METHODS, PREFIX, RETURNED
 from imgateway.core.settings_keys import key
-from imgateway.core.settings_rules import HOST_AND_PORT, NAME, NOT_EMPTY, POSITIVE, at_least
+from imgateway.core.settings_rules import HOST_AND_PORT, NAME, NOT_EMPTY, POSITIVE, at_least, each
 
 ANY_SERVICE: Final = "*"
 """In `[grpc.services]`: every service that has no entry of its own."""
@@ -28,7 +29,7 @@ class GrpcSettings:
 
     prefix: str = attrs.field(
         default="/api",
-        metadata=key("What the paths of REST begin with; not doubled where a rule's path already has it."),
+        metadata=key("What the paths of REST begin with; not doubled where a rule's path already has it.", rule=PREFIX),
     )
     descriptor_set: str | None = attrs.field(
         default=None, metadata=key("File made by `protoc --include_imports --descriptor_set_out`.", rule=NOT_EMPTY)
@@ -40,12 +41,12 @@ class GrpcSettings:
     max_deadline_seconds: float = attrs.field(
         default=300.0, metadata=key("The longest time that a client may name.", unit="seconds", rule=POSITIVE)
     )
-    public: tuple[str, ...] = attrs.field(
-        default=(), metadata=key('Methods that need no token: "pkg.Service/Method" or "pkg.Service/*".')
-    )
+    public: tuple[str, ...] = attrs.field(default=(), metadata=key("Methods that need no token.", rule=each(METHODS)))
     identity_fields: tuple[str, ...] = attrs.field(
         default=("user_id", "creator_id", "operator_id"),
-        metadata=key("Fields of requests that are always the verified user's id, except on public methods."),
+        metadata=key(
+            "Fields of requests that are always the verified user's id, except on public methods.", rule=each(FIELD)
+        ),
     )
     unknown_fields: Literal["ignore", "reject"] = attrs.field(
         default="ignore", metadata=key("What happens to members of a request that its message does not have.")
@@ -54,11 +55,15 @@ class GrpcSettings:
         default="json", metadata=key("How fields are called in answers; requests may use both.")
     )
     forward_headers: tuple[str, ...] = attrs.field(
-        default=(), metadata=key("Request headers that go along as metadata, by the same name.")
+        default=(),
+        metadata=key("Request headers that go along as metadata, by the same name.", rule=each(FORWARDED)),
     )
     return_metadata: tuple[str, ...] = attrs.field(
         default=(),
-        metadata=key("Metadata of back ends that clients see, as `Grpc-Metadata-…` and `Grpc-Trailer-…` headers."),
+        metadata=key(
+            "Metadata of back ends that clients see, as `Grpc-Metadata-…` and `Grpc-Trailer-…` headers.",
+            rule=each(RETURNED),
+        ),
     )
     max_request_bytes: int = attrs.field(
         default=1_048_576, metadata=key("The longest body of a request.", unit="bytes", rule=at_least(1024))

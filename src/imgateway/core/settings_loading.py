@@ -6,16 +6,18 @@ Every error of every source is found before anything is reported.
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import attrs
 
 from imgateway.core.settings import Settings
-from imgateway.core.settings_checks import Problem, problems, shown
+from imgateway.core.settings_checks import problems
 from imgateway.core.settings_keys import key_info, may_be_absent, section_class
 from imgateway.core.settings_pending import PENDING_KEYS, PENDING_SECTIONS
+from imgateway.core.settings_problems import Problem, key_of, readable, shown
+from imgateway.core.settings_tables import is_table, table
 from imgateway.core.settings_values import parse_text, structure
 from imgateway.errors import SettingsError
 
@@ -30,7 +32,6 @@ _OF_KUBERNETES: Final = re.compile(
     r"IMGATEWAY_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=.*"
     r"|IMGATEWAY_(\w+_)?PORT=(tcp|udp|sctp)://.*"
 )
-_PLAIN_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 SECTIONS: Final[Mapping[str, Mapping[str, "attrs.Attribute[Any]"]]] = {
     section.name: {attribute.name: attribute for attribute in attrs.fields(section_class(section))}
@@ -86,12 +87,11 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
                 given[item.key] = item
     values: dict[str, dict[str, object]] = {section: {} for section in SECTIONS}
     for key, item in given.items():
-        value = _structured(item)
-        if isinstance(value, Problem):
-            found.append(value)
-        else:
-            section, _, name = key.partition(".")
-            values[section][name] = value[0]
+        section, _, name = key.partition(".")
+        value, wrong_parts = _structured(item)
+        found += (attrs.evolve(problem, text=problem.text + item.note) for problem in wrong_parts)
+        if not wrong_parts:
+            values[section][name] = value
     mentioned = {key.partition(".")[0] for key in given}
     settings = Settings(
         **{
@@ -100,9 +100,10 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
             if section.name in mentioned or not may_be_absent(section)
         }
     )
-    wrong = {key for problem in found for key in problem.keys}
+    wrong = frozenset[str]().union(*(problem.touched for problem in found))
     for problem in problems(settings, ignoring=wrong):
-        note = given[problem.keys[0]].note if problem.keys[0] in given else ""
+        named = key_of(problem.keys[0])
+        note = given[named].note if named in given else ""
         found.append(attrs.evolve(problem, text=problem.text + note))
     if found:
         raise SettingsError(tuple(dict.fromkeys(map(str, found))))
@@ -114,14 +115,16 @@ def variable_of(key: str, /) -> str:
     return PREFIX + key.replace(".", "__").upper()
 
 
-def _structured(given: _Given) -> tuple[object] | Problem:
+def _structured(given: _Given) -> tuple[object, Sequence[Problem]]:
+    """The value, and what is wrong with it; where anything is, the value is none."""
     attribute = _KEYS[given.key]
+    if is_table(attribute.type) and isinstance(given.value, dict):
+        return table(given.key, given.value, attribute.type)
     try:
-        return (structure(given.value, attribute.type),)
+        return structure(given.value, attribute.type), ()
     except ValueError as expectation:
-        return Problem(
-            (given.key,), f"expected {expectation}, got {shown(given.value, key_info(attribute))}{given.note}"
-        )
+        text = f"expected {expectation}, got {shown(given.value, key_info(attribute))}"
+        return None, (Problem((given.key,), text),)
 
 
 def _from_file(file: Path | None) -> Iterator[_Given | Problem]:
@@ -156,7 +159,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given | Problem]:
     for variable, text in sorted(environ.items()):
         if not variable.startswith(PREFIX) or variable in NOT_SETTINGS or _OF_KUBERNETES.match(f"{variable}={text}"):
             continue
-        note = f" (from {_readable(variable)})"
+        note = f" (from {readable(variable)})"
         section, separator, name = variable.removeprefix(PREFIX).lower().partition("__")
         key = f"{section}.{name}"
         if section in PENDING_SECTIONS:
@@ -164,7 +167,7 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_Given | Problem]:
         elif not separator or section not in SECTIONS or variable != variable.upper():
             variables = {known.replace(".", "__"): variable_of(known) for known in _KEYS}
             near = difflib.get_close_matches(variable.removeprefix(PREFIX).lower(), variables, n=1)
-            yield Problem((_readable(variable),), "names no setting" + _did_you_mean(variables[name] for name in near))
+            yield Problem((readable(variable),), "names no setting" + _did_you_mean(variables[name] for name in near))
         elif not _is_unicode(text):
             yield Problem((key,), f"expected UTF-8{note}")
         else:
@@ -195,12 +198,12 @@ def _named(section: str, given: _Given) -> _Given | Problem:
     name = given.key.removeprefix(f"{section}.")
     siblings = {key.partition(".")[2]: key for key in (*_KEYS, *PENDING_KEYS) if key.startswith(f"{section}.")}
     near = [siblings[sibling] for sibling in difflib.get_close_matches(name, siblings, n=1)] or _keys_called(name)
-    return Problem((f"{section}.{_readable(name)}",), f"unknown key{_did_you_mean(near)}{given.note}")
+    return Problem((f"{section}.{readable(name)}",), f"unknown key{_did_you_mean(near)}{given.note}")
 
 
 def _unknown_at_top(name: str, kind: str) -> Problem:
     near = difflib.get_close_matches(name, (*SECTIONS, *PENDING_SECTIONS), n=1) or _keys_called(name)
-    return Problem((_readable(name),), f"unknown {kind}{_did_you_mean(near)}")
+    return Problem((readable(name),), f"unknown {kind}{_did_you_mean(near)}")
 
 
 def _keys_called(name: str) -> list[str]:
@@ -211,7 +214,3 @@ def _keys_called(name: str) -> list[str]:
 
 def _did_you_mean(names: Iterable[str]) -> str:
     return "".join(f"; did you mean {name}?" for name in names)
-
-
-def _readable(name: str) -> str:
-    return name if _PLAIN_NAME.fullmatch(name) else shown(name)

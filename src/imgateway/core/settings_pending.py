@@ -6,7 +6,6 @@ from typing import Final
 
 PENDING_SECTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "grpc": "there are no REST routes",
         "limits": "there are no rate limits; max_per_ip, max_total and max_per_user of [connections] are there",
         "degradation": "load is not shed by class",
     }

@@ -54,6 +54,8 @@ def described(type_: Any, /) -> str:
         return "one of " + ", ".join(f'"{choice}"' for choice in typing.get_args(type_))
     if _is_tuple(type_):
         return f"a list, each element {described(typing.get_args(type_)[0])}"
+    if _is_mapping(type_) and (member := typing.get_args(type_)[1]) is not Any:
+        return f"a table, each member {described(member)}"
     return _WORDS.get(type_, "a table")
 
 
