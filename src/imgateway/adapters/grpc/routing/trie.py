@@ -23,10 +23,7 @@ class _Leaf(Generic[T]):
 
     def captures(self, segments: list[str]) -> Captures:
         return tuple(
-            [
-                segments[start] if end == start + 1 else "/".join(segments[start:end])
-                for start, end in self.spans
-            ]
+            [segments[start] if end == start + 1 else "/".join(segments[start:end]) for start, end in self.spans]
         )
 
 

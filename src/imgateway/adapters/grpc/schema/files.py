@@ -116,9 +116,9 @@ def load(descriptors: FileDescriptorSet, /) -> Loaded:
 
 def _refusal(pool: DescriptorPool, file: FileDescriptorProto) -> str | None:
     try:
-        pool.Add(file)  # type: ignore[no-untyped-call]  # the stubs have no types here
+        pool.Add(file)
     # Whatever the protobuf of this machine raises for a file that makes no sense.
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return f"can't be loaded: {' '.join(str(error).split())[:200]}"
     return None
 

@@ -1,6 +1,7 @@
 """Asking a server what it offers (grpc.reflection.v1, or the older v1alpha)."""
 
 import asyncio
+import contextlib
 from typing import Any, Final
 
 import attrs
@@ -136,10 +137,8 @@ class _Questions:
         return new
 
     async def _answer(self, question: ServerReflectionRequest) -> ServerReflectionResponse:
-        try:
+        with contextlib.suppress(asyncio.InvalidStateError):  # over already: reading says why
             await self.call.write(question.SerializeToString())
-        except asyncio.InvalidStateError:
-            pass  # over already: reading says why
         raw = await self.call.read()
         if raw is grpc.aio.EOF:
             code = await self.call.code()
