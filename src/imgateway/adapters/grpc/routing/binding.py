@@ -13,7 +13,6 @@ from imgateway.adapters.grpc.field_error import FieldError
 from imgateway.adapters.grpc.routing.fields import (
     FieldNames,
     FieldPath,
-    clear_at,
     json_path,
     numbers,
     overlap,
@@ -95,7 +94,7 @@ class Binder:
         except UnsupportedFieldError:
             raise ValueError(f"the variable {variable.name}: {path[-1].full_name} can't be written as text") from None
         decode = decoded_but_slashes if variable.several else decoded
-        return _PathVariable(path, json_path(path), put, decode, path[-1].message_type is not None)
+        return _PathVariable(path, json_path(path), put, decode)
 
     def _body_field(self, message: Descriptor, body: str, paths: list[FieldPath]) -> FieldDescriptor | None:
         if not body:
@@ -110,17 +109,12 @@ class Binder:
 
 @attrs.frozen(eq=False)
 class _PathVariable:
-    """Puts one capture into its field.
-
-    Attributes:
-        message: whether the field is a message like Timestamp, which the body may have filled already.
-    """
+    """Puts one capture into its field, whatever the body wrote there."""
 
     path: FieldPath
     name: str
     put: Put
     decode: Callable[[str], str]
-    message: bool
 
     def __call__(self, request: Message, text: str) -> None:
         if "%" in text or not text.isascii():
@@ -128,8 +122,6 @@ class _PathVariable:
                 text = self.decode(text)
             except ValueError as error:
                 raise FieldError(self.name, str(error)) from None
-        if self.message:
-            clear_at(request, self.path)
         self.put(request, text)
 
 

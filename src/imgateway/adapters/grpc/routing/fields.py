@@ -68,10 +68,3 @@ def value_at(message: Message, path: FieldPath, /) -> object:
     for field in path:
         value = getattr(value, field.name)
     return value
-
-
-def clear_at(message: Message, path: FieldPath, /) -> None:
-    """Unset a field, leaving the messages around it as they are."""
-    for field in path[:-1]:
-        message = getattr(message, field.name)
-    message.ClearField(path[-1].name)

@@ -35,7 +35,6 @@ class _Parameter:
         key: tells fields apart, whatever they are called.
         refusal: why it can't be given, or None.
         in_path: the field, where a variable of the path binds it as well.
-        rivals: its oneofs: the fields around each, the oneof's name, the member's name.
     """
 
     key: tuple[int, ...]
@@ -43,7 +42,6 @@ class _Parameter:
     put: Callable[[Message, str], None]
     refusal: str | None = None
     in_path: FieldPath | None = None
-    rivals: tuple[tuple[FieldPath, str, str], ...] = ()
 
 
 @attrs.define(eq=False)
@@ -97,8 +95,6 @@ class QueryBinding:
                 if parameter.key in given:
                     raise FieldError(name, "is given more than once")
                 given.add(parameter.key)
-            if parameter.rivals:
-                _check_oneofs(request, parameter, name)
             if parameter.in_path is not None:
                 self._compare(request, parameter, parameter.in_path, name, text)
             else:
@@ -132,7 +128,7 @@ class QueryBinding:
             put = self.codec.text_setter(path)
         except UnsupportedFieldError:
             return _refused(key, "can't be given as a parameter")
-        return _Parameter(key, path[-1].is_repeated, put, None, in_path, _rivals(path))
+        return _Parameter(key, path[-1].is_repeated, put, None, in_path)
 
     def _compare(self, request: Message, parameter: _Parameter, path: FieldPath, name: str, text: str) -> None:
         other = self.scratch()
@@ -165,23 +161,6 @@ class NoQuery:
 
 def _refused(key: tuple[int, ...], why: str) -> _Parameter:
     return _Parameter(key, False, lambda _request, _text: None, why)
-
-
-def _rivals(path: FieldPath) -> tuple[tuple[FieldPath, str, str], ...]:
-    found: list[tuple[FieldPath, str, str]] = []
-    for at, field in enumerate(path):
-        oneof = field.containing_oneof
-        if oneof is not None and len(oneof.fields) > 1:
-            found.append((path[:at], oneof.name, field.name))
-    return tuple(found)
-
-
-def _check_oneofs(request: Message, parameter: _Parameter, name: str) -> None:
-    for around, oneof, member in parameter.rivals:
-        holder = value_at(request, around)
-        assert isinstance(holder, Message)  # noqa: S101  # for the type checker: a oneof is within messages
-        if holder.WhichOneof(oneof) not in (None, member):
-            raise FieldError(name, "excludes another field that is given")
 
 
 def _decoded_name(name: str) -> str:
