@@ -31,7 +31,7 @@ class Rule:
     problem: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.http_method} {self.path}".strip() or "a rule"
+        return " ".join(f"{self.http_method} {self.path}".split()) or "a rule"
 
 
 def rules_of(method: MethodDescriptor, /) -> Sequence[Rule]:
