@@ -102,10 +102,14 @@ class PathTemplate:
                 pieces.append(f"{{{variable.name}}}")
             else:
                 pieces.append(f"{{{variable.name}={'/'.join(map(_written, variable.pattern))}}}")
-        verb = f":{encoded(self.verb)}" if self.verb else ""
+        verb = f":{_no_colon(encoded(self.verb))}" if self.verb else ""
         if not verb and ":" in pieces[-1]:
-            pieces[-1] = pieces[-1].replace(":", "%3A")
+            pieces[-1] = _no_colon(pieces[-1])
         return f"/{'/'.join(pieces)}{verb}"
+
+
+def _no_colon(text: str) -> str:
+    return text.replace(":", "%3A")
 
 
 def _written(segment: Segment) -> str:
@@ -131,6 +135,8 @@ class _Parser:
             if self.rest[0] == "/":
                 self.rest = self.rest[1:]
                 continue
+            if "/" in self.rest or ":" in self.rest[1:]:
+                raise ValueError("has something behind its verb")
             verb = _literal(self.rest[1:], "the verb after ':'")
             break
         if len(self.segments) > MAX_TEMPLATE_SEGMENTS:
