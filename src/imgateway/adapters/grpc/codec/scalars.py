@@ -247,7 +247,7 @@ def _write_bytes(value: bytes) -> str:
 
 
 def _write_enum(enum: EnumDescriptor) -> Write:
-    names = {number: value.name for number, value in enum.values_by_number.items()}
+    names = {number: enum.values_by_number[number].name for number in enum.values_by_number}  # of aliases, the first
     return lambda number: names.get(number, number)
 
 
