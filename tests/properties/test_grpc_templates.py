@@ -130,5 +130,5 @@ def test_bytes_decode_as_utf_8_or_not_at_all(raw: bytes) -> None:
 @pytest.mark.parametrize("text", ["%", "a%", "%2", "%G0", "%%20", "%u0041", "%0x", "% 1", "%-1", "%²0"])
 def test_broken_escapes_are_refused(text: str) -> None:
     for decode in (decoded, decoded_but_slashes, decoded_parameter):
-        with pytest.raises(ValueError, match="%-escape|percent-encoded"):
+        with pytest.raises(ValueError, match=r"%-escape|percent-encoded"):
             decode(text)

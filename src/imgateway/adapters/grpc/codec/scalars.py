@@ -208,6 +208,11 @@ def _read_bool_text(text: str) -> bool:
     raise FieldError("", "must be true or false")
 
 
+def _read_bool_in_url(text: str) -> bool:
+    # Other gateways take the numbers as well, and so clients send them.
+    return text == "1" or (text != "0" and _read_bool_text(text))
+
+
 def _read_plain_text(text: str) -> str:
     if not text.isascii():
         try:
@@ -220,7 +225,7 @@ def _read_plain_text(text: str) -> str:
 def text_reader(field: FieldDescriptor, /) -> Read:
     """How text as URLs have it becomes a value of this scalar field, or of one element of it."""
     if field.type == FieldDescriptor.TYPE_BOOL:
-        return _read_bool_text
+        return _read_bool_in_url
     if field.type == FieldDescriptor.TYPE_STRING:
         return _read_plain_text
     return reader(field)

@@ -1,13 +1,13 @@
-"""Route tables of the protos beside this file, and what their requests hold."""
+"""Route tables of the protos of the tests, and what their requests hold."""
 
 from typing import Any
 
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from tests.grpc_protos import descriptors
 
 from imgateway.adapters.grpc.routing import Route, RouteTable
 from imgateway.core.settings_grpc import GrpcServiceSettings, GrpcSettings
-from tests.routing_protos.loading import descriptors
 
 EVERYWHERE = {"*": GrpcServiceSettings(target="127.0.0.1:1")}
 
