@@ -8,10 +8,13 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from imgateway.adapters.grpc.codec import json_text
 from imgateway.adapters.grpc.routing.answers import AnswerBinding
 from imgateway.adapters.grpc.routing.binding import Binder, Put, ReadBody, finished
 
 _CLIENT_ID = "client_msg_id"
+
+_decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 @attrs.frozen(eq=False)
@@ -78,10 +81,9 @@ class MessageCall:
 
 
 def _without_client_id(data: bytes) -> bytes:
-    try:
-        members = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return data  # reading it says what is wrong
-    if members.pop(_CLIENT_ID, None) is None:
+    value, _ = json_text.read(data)  # before a member that is there twice is lost in the dict
+    if type(value) is not dict or _CLIENT_ID not in value:
         return data
+    members = _decode(data)
+    del members[_CLIENT_ID]
     return msgspec.json.encode(members)
