@@ -1,0 +1,167 @@
+"""Sets of proto files: made whole, put in order, joined, loaded."""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import attrs
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+
+from imgateway.adapters.grpc.schema.installed import WELL_KNOWN, installed_file
+
+
+@attrs.frozen
+class Completed:
+    """A set with the well-known files it lacked, each file after those it imports.
+
+    Attributes:
+        missing: files that are imported and nowhere to be had, each with one that imports it.
+    """
+
+    descriptors: FileDescriptorSet
+    missing: Mapping[str, str]
+
+
+@attrs.frozen
+class Merged:
+    """The union of some sets.
+
+    Attributes:
+        problems: one line for each file that two sets have with different content.
+    """
+
+    descriptors: FileDescriptorSet
+    problems: tuple[str, ...]
+
+
+@attrs.frozen
+class Loaded:
+    """A pool, and what went into it.
+
+    Attributes:
+        files: those in the pool.
+        problems: one line for each file that had to be left out.
+    """
+
+    pool: DescriptorPool
+    files: tuple[FileDescriptorProto, ...]
+    problems: tuple[str, ...]
+
+
+def completed(files: Iterable[FileDescriptorProto], /) -> Completed:
+    """Order a set and add what every installation has. Of two files of one name the first counts.
+
+    Raises:
+        ValueError: files import each other in a circle.
+    """
+    by_name: dict[str, FileDescriptorProto] = {}
+    for file in files:
+        by_name.setdefault(file.name, file)
+    missing: dict[str, str] = {}
+    waiting = list(by_name.values())
+    while waiting:
+        file = waiting.pop()
+        for name in file.dependency:
+            if name in by_name or name in missing:
+                continue
+            if (found := installed_file(name)) is None:
+                missing[name] = file.name
+            else:
+                by_name[name] = found
+                waiting.append(found)
+    return Completed(FileDescriptorSet(file=_in_order(by_name)), missing)
+
+
+def merge(sets: Iterable[FileDescriptorSet], /) -> Merged:
+    """Join sets, keeping their order. Of two files of one name the first counts.
+
+    Files are the same where they differ only in comments and spelt-out defaults; then the one with comments is taken.
+    """
+    kept: dict[str, FileDescriptorProto] = {}
+    problems: dict[str, str] = {}
+    for descriptors in sets:
+        for file in descriptors.file:
+            first = kept.setdefault(file.name, file)
+            if first is file or file.name.startswith(WELL_KNOWN):
+                continue
+            if _essence(first) != _essence(file):
+                problems[file.name] = f"{file.name}: is there twice with different content, the first counts"
+            elif file.HasField("source_code_info") and not first.HasField("source_code_info"):
+                kept[file.name] = file
+    return Merged(FileDescriptorSet(file=kept.values()), tuple(problems.values()))
+
+
+def load(descriptors: FileDescriptorSet, /) -> Loaded:
+    """Load what can be loaded into a pool of its own; files that build on one that can't be are left out as well."""
+    try:
+        ordered = completed(descriptors.file)
+    except ValueError as error:
+        return Loaded(DescriptorPool(), (), (str(error),))
+    pool = DescriptorPool()
+    files: list[FileDescriptorProto] = []
+    problems: list[str] = []
+    out = dict.fromkeys(ordered.missing)
+    for file in ordered.descriptors.file:
+        lacking = next((name for name in file.dependency if name in out), None)
+        if lacking is not None:
+            why: str | None = f"imports {lacking}, which is not there"
+        else:
+            why = _refusal(pool, file)
+        if why is None:
+            files.append(file)
+        else:
+            out[file.name] = None
+            problems.append(f"{file.name}: {why}")
+    return Loaded(pool, tuple(files), tuple(problems))
+
+
+def _refusal(pool: DescriptorPool, file: FileDescriptorProto) -> str | None:
+    try:
+        pool.Add(file)
+    # Whatever the protobuf of this machine raises for a file that makes no sense.
+    except Exception as error:
+        return f"can't be loaded: {' '.join(str(error).split())[:200]}"
+    return None
+
+
+def _in_order(by_name: Mapping[str, FileDescriptorProto]) -> Iterator[FileDescriptorProto]:
+    # Not by recursion: a chain of imports may be longer than Python's stack.
+    done: set[str] = set()
+    for name in by_name:
+        chain: dict[str, Iterator[str]] = {}
+        if name not in done:
+            chain[name] = iter(by_name[name].dependency)
+        while chain:
+            top = next(reversed(chain))
+            following = next((d for d in chain[top] if d in by_name and d not in done), None)
+            if following is None:
+                del chain[top]
+                done.add(top)
+                yield by_name[top]
+            elif following in chain:
+                raise ValueError(f"{following} and {top} import each other")
+            else:
+                chain[following] = iter(by_name[following].dependency)
+
+
+def _essence(file: FileDescriptorProto) -> bytes:
+    copy = FileDescriptorProto()
+    copy.CopyFrom(file)
+    copy.ClearField("source_code_info")
+    for message in copy.message_type:
+        _name_for_json(message)
+    for extension in copy.extension:
+        extension.json_name = extension.json_name or _json_name(extension.name)
+    return copy.SerializeToString(deterministic=True)
+
+
+def _name_for_json(message: DescriptorProto) -> None:
+    # protoc writes the default into descriptor sets, but not into what its generated code carries.
+    for field in (*message.field, *message.extension):
+        field.json_name = field.json_name or _json_name(field.name)
+    for nested in message.nested_type:
+        _name_for_json(nested)
+
+
+def _json_name(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(part[:1].upper() + part[1:] for part in others)
