@@ -42,7 +42,7 @@ from imgateway.model import (
     SessionRecord,
     UserId,
 )
-from imgateway.ports import Codec, DownstreamConsumer, GatewayOwnership, ServiceRegistrar
+from imgateway.ports import Codec, DownstreamConsumer, GatewayOwnership, ServiceRegistrar, Transcoder
 from imgateway.testing import FaultyPublisher, FaultySessionStore, VirtualClock
 from imgateway.wire.json_codec import JsonCodec
 
@@ -168,6 +168,7 @@ class World:
     tokens: Tokens = attrs.field(factory=Tokens)
     services: MemoryServiceRegistry = attrs.field(factory=MemoryServiceRegistry)
     topics: Topics = attrs.field(factory=Topics)
+    transcoder: Transcoder | None = None
     around_consumer: Callable[[DownstreamConsumer], DownstreamConsumer] = lambda consumer: consumer
     around_registrar: Callable[[ServiceRegistrar], ServiceRegistrar] = lambda registrar: registrar
     around_ownership: Callable[[GatewayOwnership], GatewayOwnership] = lambda ownership: ownership
@@ -190,6 +191,7 @@ class World:
             clock=self.clock,
             topics=self.topics,
             session_ttl_seconds=session_ttl_seconds,
+            transcoder=self.transcoder,
         )
 
     async def online(self, user: str) -> Sequence[SessionRecord]:
