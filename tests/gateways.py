@@ -88,14 +88,17 @@ class Tokens:
     Attributes:
         expires_at: when tokens expire that don't say so.
         busy: while set, nobody is answered.
+        asked: what clients showed, in order.
     """
 
     expires_at: int = 2**52
     busy: anyio.Event | None = None
+    asked: list[Credentials] = attrs.field(factory=list)
 
     async def authenticate(self, credentials: Credentials, /) -> Identity | Refusal:
         if self.busy is not None:
             await self.busy.wait()
+        self.asked.append(credentials)
         token = credentials.token
         if token == "raise":
             raise ValueError("a bug of the plugin")

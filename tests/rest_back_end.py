@@ -20,6 +20,7 @@ from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.rpc import RestAnswer, RestProblem, RestRequest
 
 Headers = Iterable[tuple[str, str]]
+_REFUSED = RestProblem(404, "NOT_FOUND", "There is no such user.")
 
 
 @attrs.define(eq=False)
@@ -35,7 +36,7 @@ class BackEnd:
     requests: list[RestRequest] = attrs.field(factory=list)
     under_way: int = 0
     go: anyio.Event = attrs.field(factory=anyio.Event)
-    problem: RestProblem = RestProblem(404, "NOT_FOUND", "There is no such user.")
+    problem: RestProblem = _REFUSED
 
     def transcoder(self) -> MemoryTranscoder:
         """Its routes."""
