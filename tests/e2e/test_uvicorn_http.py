@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -277,6 +278,48 @@ async def test_nonsense_behind_a_request_that_is_being_answered(caplog: pytest.L
         await peer.send(b"nonsense\r\n\r\n")
         assert await peer.receive_rest() == b"half"
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("size", [0, 5, 200_000])
+@pytest.mark.parametrize("known", [True, False])
+async def test_an_answer_is_whole_however_it_is_written(size: int, known: bool) -> None:
+    """Its head, and what comes in pieces."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", b"%d" % size)] if known else []
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"x" * size, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serving_app(app) as bound, httpx.AsyncClient(trust_env=False) as client:
+        for _ in range(2):
+            assert (await client.get(f"http://{bound.host}:{bound.port}/")).content == b"x" * size
+            head = await client.head(f"http://{bound.host}:{bound.port}/")
+            assert (head.content, head.headers.get("content-length")) == (b"", str(size) if known else None)
+
+
+async def test_a_head_whose_body_fails_is_written_before_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        raise ValueError
+
+    async with serving_app(app) as bound, connection(bound) as peer:
+        await peer.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await peer.receive_rest()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_head_of_unknown_length_does_not_wait() -> None:
+    over = anyio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await over.wait()
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serving_app(app) as bound, connection(bound) as peer:
+        await peer.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await peer.receive_head()).startswith(b"HTTP/1.1 200 ")
+        over.set()
 
 
 async def test_trailers_are_counted() -> None:

@@ -9,6 +9,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from imgateway.adapters.uvicorn.joining import JoiningTransport
 from imgateway.adapters.uvicorn.logs import QUIET
 from imgateway.adapters.uvicorn.problems import Headers, problem_response
 
@@ -112,7 +113,11 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         """The request head is complete."""
         self._in_head = False
         self._stop_deadline()
+        before = self.cycle
         super().on_headers_complete()
+        cycle = self.cycle
+        if cycle is not before:  # else it is an upgrade
+            cycle.transport = JoiningTransport(self.transport, cycle)  # type: ignore[assignment]  # all that it uses
 
     def on_message_complete(self) -> None:
         """The request's body is complete."""
