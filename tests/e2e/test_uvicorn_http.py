@@ -1,16 +1,19 @@
 """What clients may not do before their request is complete."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from tests.e2e.echo_app import EchoHost, echo_server
+from uvicorn.server import ServerState
 
 from imgateway.adapters.uvicorn import BoundServer, GatewayHttpProtocol, server_config, serving
 from imgateway.testing.raw_peer import TEXT, RawPeer, client_frame, upgrade_request
@@ -25,6 +28,7 @@ class Hurried(GatewayHttpProtocol):
     """Gives clients a fraction of a second."""
 
     head_seconds = 0.3
+    stall_seconds = 0.3
 
 
 @asynccontextmanager
@@ -35,8 +39,33 @@ async def connected(http: type[GatewayHttpProtocol] = GatewayHttpProtocol) -> As
 
 
 @asynccontextmanager
-async def connection(bound: BoundServer) -> AsyncIterator[RawPeer]:
-    peer = await RawPeer.connect(bound.host, bound.port)
+async def large_answers(size: int, keep_alive: float) -> AsyncIterator[tuple[BoundServer, ServerState]]:
+    """A server in a hurry, and what it knows of its connections."""
+    states: list[ServerState] = []
+
+    class Protocol(Hurried):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+            super().connection_made(transport)
+            self.timeout_keep_alive = keep_alive  # type: ignore[assignment]  # a fraction will do
+            states.append(self.server_state)
+
+    async def app(_: Request) -> PlainTextResponse:
+        return PlainTextResponse(b"x" * size)
+
+    host = EchoHost()
+    host.app = Starlette(routes=[Route("/attached", app)])
+    async with echo_server(host, http=Protocol) as bound:
+        async with connection(bound):
+            while not states:
+                await anyio.sleep(0.01)
+        while states[0].connections:
+            await anyio.sleep(0.01)
+        yield bound, states[0]
+
+
+@asynccontextmanager
+async def connection(bound: BoundServer, *, receive_buffer: int | None = None) -> AsyncIterator[RawPeer]:
+    peer = await RawPeer.connect(bound.host, bound.port, receive_buffer=receive_buffer)
     try:
         with anyio.fail_after(PATIENCE):
             yield peer
@@ -125,6 +154,30 @@ async def test_nothing_else_is_limited_by_the_deadline() -> None:
         assert (await socket.receive_frame()).payload == b"still there"
 
 
+@pytest.mark.parametrize(
+    ("keep_alive", "size"), [(0.05, 40_000), (5, 40_000), (0.05, 20_000_000), (5, 20_000_000), (1000, 20_000_000)]
+)
+async def test_a_client_that_takes_nothing_of_its_answer_is_cut_off(size: int, keep_alive: float) -> None:
+    """Also of an answer that fits into the server's buffers: so many small ones that the kernel takes no more."""
+    async with large_answers(size, keep_alive) as (bound, state), connection(bound, receive_buffer=4096) as peer:
+        for _ in range(20_000_000 // size):
+            await peer.send(HEAD.encode() + (b"Connection: close\r\n\r\n" if keep_alive > 100 else b"\r\n"))
+        while not state.connections:
+            await anyio.sleep(0.01)
+        while state.connections:
+            await anyio.sleep(0.01)
+
+
+async def test_a_client_that_reads_slowly_gets_it_all() -> None:
+    async with large_answers(8_000_000, 0.05) as (bound, _), connection(bound, receive_buffer=65536) as peer:
+        await peer.send(HEAD.encode() + b"Connection: close\r\n\r\n")
+        received = 0
+        for _ in range(16):  # the kernel takes more only when it has room for a megabyte or so
+            received += len(await peer.receive_some(450_000))
+            await anyio.sleep(0.05)
+        assert received + len(await peer.receive_rest()) > 8_000_000
+
+
 # Size.
 
 
@@ -174,6 +227,14 @@ async def test_a_head_within_the_limits_is_served() -> None:
     async with connected() as (_, peer):
         await peer.send(upgrade(add=[f"X-{n}: {'x' * 300}" for n in range(90)]))
         assert (await peer.receive_head()).startswith(b"HTTP/1.1 101 ")
+
+
+async def test_small_requests_may_be_as_many_as_a_client_likes() -> None:
+    """Together they are far larger than one request's head may be."""
+    async with connected() as (_, peer):
+        for _ in range(200):
+            await peer.send(HEAD.encode() + b"X-Filler: " + b"x" * 300 + b"\r\n\r\n")
+            assert b"HTTP/1.1 404 " in await peer.receive_head()
 
 
 # Upgrades.
@@ -269,6 +330,48 @@ async def test_nonsense_behind_a_request_that_is_being_answered(caplog: pytest.L
         await peer.send(b"nonsense\r\n\r\n")
         assert await peer.receive_rest() == b"half"
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("size", [0, 5, 200_000])
+@pytest.mark.parametrize("known", [True, False])
+async def test_an_answer_is_whole_however_it_is_written(size: int, known: bool) -> None:
+    """Its head, and what comes in pieces."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", b"%d" % size)] if known else []
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"x" * size, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serving_app(app) as bound, httpx.AsyncClient(trust_env=False) as client:
+        for _ in range(2):
+            assert (await client.get(f"http://{bound.host}:{bound.port}/")).content == b"x" * size
+            head = await client.head(f"http://{bound.host}:{bound.port}/")
+            assert (head.content, head.headers.get("content-length")) == (b"", str(size) if known else None)
+
+
+async def test_a_head_whose_body_fails_is_written_before_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        raise ValueError
+
+    async with serving_app(app) as bound, connection(bound) as peer:
+        await peer.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await peer.receive_rest()).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_head_of_unknown_length_does_not_wait() -> None:
+    over = anyio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await over.wait()
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serving_app(app) as bound, connection(bound) as peer:
+        await peer.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await peer.receive_head()).startswith(b"HTTP/1.1 200 ")
+        over.set()
 
 
 async def test_trailers_are_counted() -> None:
