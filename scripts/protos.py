@@ -1,7 +1,6 @@
 """Compiles the protos of `examples/im_logic` into Python, stubs and a descriptor set.
 
-    python scripts/protos.py            # writes them where they are committed
-    python scripts/protos.py FOLDER     # writes them below FOLDER
+`python scripts/protos.py` writes them where they are committed, `python scripts/protos.py FOLDER` below FOLDER.
 """
 
 import re
@@ -75,9 +74,8 @@ def _ours(code: str, packages: Set[str]) -> str:
     code = re.sub(r"^# Protobuf Python Version: .*\n", "", code, flags=re.MULTILINE)
     code = re.sub(r"^from google\.protobuf import runtime_version .*\n", "", code, flags=re.MULTILINE)
     code = re.sub(r"^_runtime_version\.Validate\w+\([^)]*\)\n", "", code, flags=re.MULTILINE)
-    return re.sub(
-        r"^GRPC_GENERATED_VERSION = .*?^if _version_not_supported:.*?^    \)\n", "", code, flags=re.MULTILINE | re.DOTALL
-    )
+    check = r"^GRPC_GENERATED_VERSION = .*?^if _version_not_supported:.*?^    \)\n"
+    return re.sub(check, "", code, flags=re.MULTILINE | re.DOTALL)
 
 
 if __name__ == "__main__":
