@@ -23,6 +23,11 @@ class Watchers:
         factory=lambda: defaultdict(dict)
     )
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return sum(map(len, self._watching.values()))
+
     @contextmanager
     def watch(
         self, user_id: UserId, conversation_id: ConversationId, /
