@@ -23,6 +23,7 @@ from imgateway.adapters.redis import RedisAccess, RedisSessionStore
 from imgateway.core.clock import SystemClock
 from imgateway.core.retrying import until_available
 from imgateway.core.topics import Topics
+from imgateway.errors import GatewayError
 from imgateway.model import ServiceInstance
 from imgateway_im_logic.messaging import messaging
 from imgateway_im_logic.server import serving
@@ -131,4 +132,11 @@ def main() -> None:
     """The command line."""
     options = parse()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    anyio.run(run, options)
+    try:
+        anyio.run(run, options)
+    except* (GatewayError, RuntimeError) as failures:
+        raise SystemExit(f"im_logic has ended: {_first(failures)}") from None
+
+
+def _first(failure: BaseException) -> BaseException:
+    return _first(failure.exceptions[0]) if isinstance(failure, BaseExceptionGroup) else failure
