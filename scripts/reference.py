@@ -121,6 +121,7 @@ def _metrics() -> str:
     observer.published(0.001)
     observer.delivery("handed_over", 1)
     observer.undelivered("no-connection", 1)
+    observer.call_finished("im.v1.Chat/Send", "OK", 0.001)
     return _families(observer.registry)
 
 

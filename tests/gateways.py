@@ -42,7 +42,7 @@ from imgateway.model import (
     SessionRecord,
     UserId,
 )
-from imgateway.ports import Codec, DownstreamConsumer, GatewayOwnership, ServiceRegistrar
+from imgateway.ports import Codec, DownstreamConsumer, GatewayOwnership, ServiceRegistrar, Transcoder
 from imgateway.testing import FaultyPublisher, FaultySessionStore, VirtualClock
 from imgateway.wire.json_codec import JsonCodec
 
@@ -88,14 +88,17 @@ class Tokens:
     Attributes:
         expires_at: when tokens expire that don't say so.
         busy: while set, nobody is answered.
+        asked: what clients showed, in order.
     """
 
     expires_at: int = 2**52
     busy: anyio.Event | None = None
+    asked: list[Credentials] = attrs.field(factory=list)
 
     async def authenticate(self, credentials: Credentials, /) -> Identity | Refusal:
         if self.busy is not None:
             await self.busy.wait()
+        self.asked.append(credentials)
         token = credentials.token
         if token == "raise":
             raise ValueError("a bug of the plugin")
@@ -168,6 +171,7 @@ class World:
     tokens: Tokens = attrs.field(factory=Tokens)
     services: MemoryServiceRegistry = attrs.field(factory=MemoryServiceRegistry)
     topics: Topics = attrs.field(factory=Topics)
+    transcoder: Transcoder | None = None
     around_consumer: Callable[[DownstreamConsumer], DownstreamConsumer] = lambda consumer: consumer
     around_registrar: Callable[[ServiceRegistrar], ServiceRegistrar] = lambda registrar: registrar
     around_ownership: Callable[[GatewayOwnership], GatewayOwnership] = lambda ownership: ownership
@@ -190,6 +194,7 @@ class World:
             clock=self.clock,
             topics=self.topics,
             session_ttl_seconds=session_ttl_seconds,
+            transcoder=self.transcoder,
         )
 
     async def online(self, user: str) -> Sequence[SessionRecord]:

@@ -47,6 +47,11 @@ class ChecksTheSense(CountingObserver):
             raise ValueError
 
 
+class KnowsOnlyGoodCalls(CountingObserver):
+    def call_finished(self, rpc: str, code: str, seconds: float, /) -> None:
+        {"OK": None}[code]
+
+
 class BytesNeverFall(CountingObserver):
     def outbox_bytes(self, change: int, /) -> None:
         if change < 0:
@@ -60,6 +65,7 @@ class BytesNeverFall(CountingObserver):
         (KnowsNoSlowConsumers, "everything_that_happens_may_be_told"),
         (NeedsAwaiting, "everything_that_happens_may_be_told"),
         (ChecksTheSense, "telling_often_is_legal"),
+        (KnowsOnlyGoodCalls, "everything_that_happens_may_be_told"),
         (BytesNeverFall, "numbers_may_be_anything"),
     ],
 )

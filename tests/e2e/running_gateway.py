@@ -17,7 +17,7 @@ from tests.e2e.websocket_client import PATIENCE_SECONDS, Client, Data, Headers, 
 from imgateway.adapters.jwt import JwtAuthenticator
 from imgateway.adapters.memory import CountingObserver, MemoryBroker, MemoryConsumer, MemoryPublisher
 from imgateway.adapters.memory.embedded import Embedded
-from imgateway.adapters.starlette import gateway_lifespan, gateway_routes
+from imgateway.adapters.starlette import application, gateway_lifespan, gateway_routes
 from imgateway.adapters.uvicorn import server_config, serving
 from imgateway.core.gateway import Gateway
 from imgateway.core.parts import GatewayParts
@@ -28,9 +28,10 @@ from imgateway.core.settings import (
     ServerSettings,
     Settings,
 )
+from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.core.topics import Topics
 from imgateway.model import GatewayId, OutgoingRecord, PublishFailure, Receipt, SessionRecord, UserId
-from imgateway.ports import Authenticator, GatewayObserver
+from imgateway.ports import Authenticator, GatewayObserver, Transcoder
 from imgateway.testing import FaultyPublisher, FaultySessionStore
 
 GATEWAY_ID: Final = GatewayId("gw-test")
@@ -237,6 +238,8 @@ async def running_gateway(
     authenticator: Authenticator | None = None,
     observer: GatewayObserver | None = None,
     embedded: Embedded | None = None,
+    grpc: GrpcSettings | None = None,
+    transcoder: Transcoder | None = None,
     wait_ready: bool = True,
 ) -> AsyncIterator[RunningGateway]:
     """A gateway with these settings, serving within the block; `embedded` is shared where several gateways are."""
@@ -245,6 +248,7 @@ async def running_gateway(
         gateway=gateway or GatewaySettings(id=GATEWAY_ID),
         auth=auth,
         connections=connections or ConnectionSettings(),
+        grpc=grpc,
     )
     memory = embedded or Embedded()
     proves = authenticator or JwtAuthenticator.from_settings(settings.auth)
@@ -269,12 +273,13 @@ async def running_gateway(
                 observer=observer or counting,
                 clock=memory.clock,
                 topics=topics,
+                transcoder=transcoder,
             )
             await proves.aclose()
 
         composed = Gateway(settings, open_parts)
         if server is Server.SOCKET:
-            app = Starlette(routes=gateway_routes(composed))
+            app = application(gateway_routes(composed))
             config = server_config(
                 app, host=settings.server.host, port=0, max_frame_bytes=settings.server.max_frame_bytes
             )

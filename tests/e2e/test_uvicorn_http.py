@@ -176,6 +176,14 @@ async def test_a_head_within_the_limits_is_served() -> None:
         assert (await peer.receive_head()).startswith(b"HTTP/1.1 101 ")
 
 
+async def test_small_requests_may_be_as_many_as_a_client_likes() -> None:
+    """Together they are far larger than one request's head may be."""
+    async with connected() as (_, peer):
+        for _ in range(200):
+            await peer.send(HEAD.encode() + b"X-Filler: " + b"x" * 300 + b"\r\n\r\n")
+            assert b"HTTP/1.1 404 " in await peer.receive_head()
+
+
 # Upgrades.
 
 

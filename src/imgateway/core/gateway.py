@@ -124,6 +124,16 @@ class Gateway:
         """Who sends a request: the check of `admit`, without a connection and also while the gateway drains."""
         return _STARTING if self._life is None else await self._life.hub.admission.verify(credentials)
 
+    @property
+    def draining(self) -> bool:
+        """Whether it parts from its clients, or is gone: a new connection belongs elsewhere."""
+        return self._life is None or self._life.draining
+
+    def call_finished(self, rpc: str, code: str, seconds: float, /) -> None:
+        """Count a call of a method; see `ports.GatewayObserver.call_finished`."""
+        if self._life is not None:
+            self._life.parts.observer.call_finished(rpc, code, seconds)
+
     async def admit(self, request: ConnectRequest, /) -> Admitted | Refusal:
         """Decide on a client before the upgrade.
 
@@ -180,7 +190,7 @@ class _Life:
         self.parts = parts
         self.begun = anyio.Event()
         self._tasks = tasks
-        self._draining = False
+        self.draining = False
         self._drained = anyio.Event()
         self._drain_ends_at: float | None = None
         self.hub = ConnectionHub(settings, parts)
@@ -211,7 +221,7 @@ class _Life:
 
     def readiness(self) -> Mapping[str, bool]:
         return {
-            "gateway": not self._draining,
+            "gateway": not self.draining,
             "ownership": self.parts.ownership.held,
             "broker": self._tenure.consuming,
             "registry": self._tenure.registered,
@@ -219,10 +229,10 @@ class _Life:
         } | {part: fine() for part, fine in self.parts.health.items()}
 
     async def drain(self) -> None:
-        if self._draining:
+        if self.draining:
             await self._drained.wait()
             return
-        self._draining = True
+        self.draining = True
         self.hub.admission.closed = _DRAINING
         seconds = self.settings.gateway.drain_seconds
         begun_at = anyio.current_time()
@@ -273,14 +283,14 @@ class _Life:
         await self.hub.wait_empty()
 
     def _begin(self) -> None:
-        if not self._draining:
+        if not self.draining:
             self.hub.admission.closed = None
             self.hub.admission.turnstile.begin_anew()
             self.begun.set()
             _log.info("ready", extra={"gateway_id": self.settings.gateway_id})
 
     def _lose(self) -> None:
-        if not self._draining:
+        if not self.draining:
             self.hub.admission.closed = _LAPSED
         for connection in self.hub.connections:
             connection.close(CloseReason.of(Code.DRAINING))

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.core.settings_keys import key
 from imgateway.core.settings_rules import (
     CLAIMS,
@@ -240,6 +241,7 @@ class Settings:
     kafka: KafkaSettings | None = None
     redis: RedisSettings | None = None
     etcd: EtcdSettings | None = None
+    grpc: GrpcSettings | None = None
 
     @property
     def gateway_id(self) -> GatewayId:

@@ -44,6 +44,14 @@ class GatewayObserver(Protocol):
         """
         ...
 
+    def call_finished(self, rpc: str, code: str, seconds: float, /) -> None:
+        """A call of a method (`pkg.Service/Method`) ended: `OK`, or the code of the problem that answered it.
+
+        Calls that were refused before a back end was asked count as well; `CANCELLED` where the client went away. The
+        methods are those of the routes, nothing that a client named.
+        """
+        ...
+
     def outbox_bytes(self, change: int, /) -> None:
         """Bytes waiting for sockets, over all connections, changed by so many."""
         ...

@@ -16,6 +16,7 @@ from imgateway.testing.running import assert_caught, failures
 from imgateway.testing.services import Discovery, ServiceRegistrarSuite, ServiceResolverSuite
 from imgateway.testing.sessions import SessionStoreSuite
 from imgateway.testing.suite import ContractSuite
+from imgateway.testing.transcoder import TranscoderSuite, TranscoderUnderTest
 from imgateway.testing.transport import TransportSuite
 
 __all__ = [
@@ -43,6 +44,8 @@ __all__ = [
     "ServiceRegistrarSuite",
     "ServiceResolverSuite",
     "SessionStoreSuite",
+    "TranscoderSuite",
+    "TranscoderUnderTest",
     "TransportSuite",
     "UpstreamPublisherSuite",
     "VirtualClock",

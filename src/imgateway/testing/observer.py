@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
-from imgateway.codes import TABLE, Code
+from imgateway.codes import TABLE, Code, HttpCode, RpcCode
 from imgateway.model import Undelivered
 from imgateway.ports import GatewayObserver
 from imgateway.testing.suite import ContractSuite
@@ -41,9 +41,11 @@ class GatewayObserverSuite(ContractSuite):
                 observer.outbox_bytes(-count)
             for seconds in (0.0, 1e-9, 3600.0):
                 observer.published(seconds)
+                observer.call_finished("im.v1.Chat/Send", "OK", seconds)
 
     def _calls(self, observer: GatewayObserver) -> list[Callable[[], object]]:
         codes = [code.value for code in Code]
+        calls = sorted({*codes, *(code.value for code in HttpCode), *(code.name for code in RpcCode)})
         close_codes = (1000, 1001, 1002, 1003, 1005, 1006, 1007, *(row.close_code for row in TABLE.values()))
         return [
             observer.connection_opened,
@@ -51,6 +53,7 @@ class GatewayObserverSuite(ContractSuite):
             partial(observer.outbox_bytes, 10),
             partial(observer.downstream_lag, 10),
             *(partial(observer.connect_decided, word) for word in ("accepted", *codes)),
+            *(partial(observer.call_finished, "im.v1.Chat/Send", word, 0.001) for word in ("OK", *calls)),
             *(partial(observer.message_up, word) for word in ("accepted", "duplicate", *codes)),
             *(partial(observer.connection_closed, close_code) for close_code in close_codes),
             *(partial(observer.delivery, word, 2) for word in ("handed_over", "missed", "dropped", "unparsable")),

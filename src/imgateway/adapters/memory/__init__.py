@@ -12,6 +12,7 @@ from imgateway.adapters.memory.services import (
     MemoryServiceRegistry,
 )
 from imgateway.adapters.memory.sessions import MemorySessionStore
+from imgateway.adapters.memory.transcoder import MemoryTranscoder
 
 __all__ = [
     "CountingObserver",
@@ -24,5 +25,6 @@ __all__ = [
     "MemoryResolver",
     "MemoryServiceRegistry",
     "MemorySessionStore",
+    "MemoryTranscoder",
     "embedded_gateway",
 ]

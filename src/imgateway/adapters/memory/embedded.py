@@ -14,7 +14,7 @@ from imgateway.core.gateway import Gateway
 from imgateway.core.parts import GatewayParts
 from imgateway.core.settings import Settings
 from imgateway.core.topics import Topics
-from imgateway.ports import Authenticator, GatewayObserver
+from imgateway.ports import Authenticator, GatewayObserver, Transcoder
 
 SESSION_TTL_SECONDS = 60.0
 
@@ -34,9 +34,16 @@ class Embedded:
         self.services = MemoryServiceRegistry()
 
     def gateway(
-        self, authenticator: Authenticator, settings: Settings | None = None, observer: GatewayObserver | None = None
+        self,
+        authenticator: Authenticator,
+        settings: Settings | None = None,
+        observer: GatewayObserver | None = None,
+        transcoder: Transcoder | None = None,
     ) -> Gateway:
-        """A gateway over these parts. It closes the authenticator when it is left."""
+        """A gateway over these parts. It closes the authenticator when it is left.
+
+        REST needs a transcoder besides `[grpc]` in the settings.
+        """
         effective = settings or Settings()
         gateway_id = effective.gateway_id
 
@@ -58,6 +65,7 @@ class Embedded:
                         clock=self.clock,
                         topics=topics,
                         session_ttl_seconds=SESSION_TTL_SECONDS,
+                        transcoder=transcoder,
                     )
             finally:
                 await registrar.aclose()

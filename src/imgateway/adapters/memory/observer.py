@@ -52,6 +52,10 @@ class CountingObserver:
         """Add to `undelivered` by reason."""
         self.counts["undelivered", reason] += count
 
+    def call_finished(self, rpc: str, code: str, seconds: float, /) -> None:
+        """Count `call_finished` by method and code, as `"pkg.Service/Method OK"`; how long it took is not kept."""
+        self.counts["call_finished", f"{rpc} {code}"] += 1
+
     def outbox_bytes(self, change: int, /) -> None:
         """Keep the sum in `waiting_bytes`."""
         self.waiting_bytes += change

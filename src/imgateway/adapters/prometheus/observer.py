@@ -2,7 +2,8 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -11,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from imgateway.codes import NAMED_CLOSE_CODES
 
-_PUBLISH_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class PrometheusObserver(Collector):
@@ -32,8 +33,9 @@ class PrometheusObserver(Collector):
         self._closes: Counter[str] = Counter()
         self._lag = 0
         self._outbox_bytes = 0
-        self._published = [0] * (len(_PUBLISH_BUCKETS) + 1)
-        self._published_seconds = 0.0
+        self._published = _Timings()
+        self._calls: Counter[tuple[str, str]] = Counter()
+        self._call_seconds: dict[str, _Timings] = {}
         self.registry = registry or CollectorRegistry()
         self.registry.register(self)
 
@@ -51,8 +53,14 @@ class PrometheusObserver(Collector):
         text = "Users whose message went to the undelivered topic"
         yield _counter("imgateway_undelivered", text, "reason", self._undelivered)
         yield _counter("imgateway_closes", "Ended connections by close code", "code", self._closes)
-        yield self._publish_histogram()
+        text = "From offering a record to its receipt"
+        yield _histogram("imgateway_publish_seconds", text, (), {(): self._published})
         yield _gauge("imgateway_outbox_bytes", "Bytes waiting for sockets", self._outbox_bytes)
+        yield _calls(self._calls)
+        timings: dict[tuple[str, ...], _Timings] = {(rpc,): timed for rpc, timed in self._call_seconds.items()}
+        yield _histogram(
+            "imgateway_call_seconds", "From a request for a method to the end of its answer", ("rpc",), timings
+        )
 
     def connect_decided(self, outcome: str, /) -> None:
         """Count a decision."""
@@ -73,8 +81,7 @@ class PrometheusObserver(Collector):
 
     def published(self, seconds: float, /) -> None:
         """Time a receipt."""
-        self._published[bisect_left(_PUBLISH_BUCKETS, seconds)] += 1
-        self._published_seconds += seconds
+        self._published.add(seconds)
 
     def delivery(self, outcome: str, count: int, /) -> None:
         """Count frames."""
@@ -84,6 +91,14 @@ class PrometheusObserver(Collector):
         """Count users."""
         self._undelivered[reason] += count
 
+    def call_finished(self, rpc: str, code: str, seconds: float, /) -> None:
+        """Count and time a call."""
+        self._calls[rpc, code] += 1
+        timings = self._call_seconds.get(rpc)
+        if timings is None:
+            timings = self._call_seconds[rpc] = _Timings()
+        timings.add(seconds)
+
     def outbox_bytes(self, change: int, /) -> None:
         """Follow the bytes that wait."""
         self._outbox_bytes += change
@@ -92,14 +107,22 @@ class PrometheusObserver(Collector):
         """Note the lag."""
         self._lag = records
 
-    def _publish_histogram(self) -> Metric:
-        buckets, reached = [], 0
-        for bound, count in zip((*map(str, _PUBLISH_BUCKETS), "+Inf"), self._published, strict=True):
-            reached += count
-            buckets.append((bound, float(reached)))
-        histogram = HistogramMetricFamily("imgateway_publish_seconds", "From offering a record to its receipt")
-        histogram.add_metric([], buckets, self._published_seconds)
-        return histogram
+
+class _Timings:
+    """How long something took, each time: how often it was within each bound, and the sum."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(_BUCKETS) + 1)
+        self.sum = 0.0
+
+    def add(self, seconds: float) -> None:
+        self._counts[bisect_left(_BUCKETS, seconds)] += 1
+        self.sum += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Each bound, and how many were not above it."""
+        bounds = (*map(str, _BUCKETS), "+Inf")
+        return [(bound, float(count)) for bound, count in zip(bounds, accumulate(self._counts), strict=True)]
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -110,4 +133,18 @@ def _counter(name: str, text: str, label: str, counts: Counter[str]) -> Metric:
     family = CounterMetricFamily(name, text, labels=[label])
     for value, count in counts.items():
         family.add_metric([value], count)
+    return family
+
+
+def _calls(counts: Counter[tuple[str, str]]) -> Metric:
+    family = CounterMetricFamily("imgateway_calls", "Calls of methods by outcome", labels=["rpc", "code"])
+    for (rpc, code), count in counts.items():
+        family.add_metric([rpc, code], count)
+    return family
+
+
+def _histogram(name: str, text: str, labels: Sequence[str], timings: Mapping[tuple[str, ...], _Timings]) -> Metric:
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for values, timed in timings.items():
+        family.add_metric(values, timed.buckets(), timed.sum)
     return family

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imgateway.adapters.starlette.problems import problem_response, send_denial
+from imgateway.adapters.starlette.rest import RestMount
 from imgateway.codes import Code, HttpCode
 
 _DETAILS = {
@@ -34,22 +35,34 @@ def application(routes: Sequence[BaseRoute], /) -> Starlette:
         for route in routes
         if isinstance(route, WebSocketRoute) and not route.param_convertors and not isfunction(route.endpoint)
     }
+    app.rest = next((route for route in routes if isinstance(route, RestMount) and route.prefix), None)
     return app
 
 
 class _Application(Starlette):
-    """Gives upgrades straight to their endpoints: what Starlette does in between is a tenth of a connect.
+    """Gives upgrades and REST straight to their endpoints.
+
+    What Starlette does in between is a tenth of a connect, and more than all that REST itself does.
 
     Attributes:
         sockets: endpoints that are ASGI applications, by the path of their route.
+        rest: where REST is; nothing else is served below its prefix.
     """
 
     sockets: Mapping[str, ASGIApp] = MappingProxyType({})
+    rest: RestMount | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket" and (endpoint := self.sockets.get(scope["path"])) is not None:
             scope["app"] = self
             await endpoint(scope, receive, send)
+        elif (
+            (rest := self.rest) is not None
+            and scope["type"] == "http"
+            and not scope.get("root_path")
+            and rest.covers(scope["path"])
+        ):
+            await rest.app(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
 

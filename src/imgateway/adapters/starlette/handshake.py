@@ -61,7 +61,7 @@ def read_handshake(scope: Mapping[str, Any], /) -> Handshake:
             malformed = _refuse(f"{name} must have 1 to {MAX_LABEL_CHARS} printable characters.", "invalid_query")
     if query.get("acks", "0") != "0":
         malformed = _refuse("acks: client acknowledgements are not available in this version.", "acks_unavailable")
-    token = _bearer(headers.get("authorization"))
+    token = bearer(headers.get("authorization"))
     if token is None:
         token = in_list if in_list is not None else query.get("token")
     return Handshake(
@@ -91,7 +91,7 @@ def _query(raw: bytes) -> tuple[dict[str, str], Refusal | None]:
     return query, None
 
 
-def _bearer(header: str | None) -> str | None:
+def bearer(header: str | None, /) -> str | None:
     """The token of an `Authorization` header (RFC 6750 section 2.1); None for other schemes."""
     scheme, _, token = (header or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None

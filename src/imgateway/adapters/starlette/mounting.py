@@ -8,20 +8,28 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from imgateway.adapters.starlette.endpoint import WebSocketEndpoint
 from imgateway.adapters.starlette.health import healthz, readyz, upgrade_required
+from imgateway.adapters.starlette.rest import RestApplication, RestMount, openapi_document
 from imgateway.core.gateway import Gateway
 
 
 def gateway_routes(gateway: Gateway, *, path: str = "/ws") -> list[BaseRoute]:
-    """Routes for clients: the WebSocket at `path`, `/healthz` and `/readyz`.
+    """Routes for clients: the WebSocket at `path`, `/healthz` and `/readyz`; with `[grpc]` REST and `/openapi.json`.
+
+    An empty `grpc.prefix` takes every path that no route before it has.
 
     Add `gateway_lifespan` too, or enter the gateway in a lifespan of your own.
     """
-    return [
+    routes: list[BaseRoute] = [
         WebSocketRoute(path, WebSocketEndpoint(gateway)),
         Route(path, upgrade_required),
         Route("/healthz", healthz),
         Route("/readyz", readyz(gateway)),
     ]
+    grpc = gateway.settings.grpc
+    if grpc is not None:
+        routes.append(Route("/openapi.json", openapi_document(gateway)))
+        routes.append(RestMount(RestApplication(gateway, grpc), grpc.prefix))
+    return routes
 
 
 def gateway_lifespan(gateway: Gateway) -> Callable[[Any], AbstractAsyncContextManager[None]]:

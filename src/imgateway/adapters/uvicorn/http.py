@@ -53,6 +53,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_lines = 0
         self._unparsed = 0
+        self._message_ended = False
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -84,7 +85,9 @@ class GatewayHttpProtocol(HttpToolsProtocol):
                 self._refuse(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP request.")
         else:
             # The parser's callbacks tell of whole lines only; a line that never ends is counted here.
-            self._unparsed = self._unparsed + len(data) if self._in_head else 0
+            # Where a request ended in these bytes, what of the next one came with them is too little to matter.
+            self._unparsed = self._unparsed + len(data) if self._in_head and not self._message_ended else 0
+            self._message_ended = False
             if self._unparsed > self.max_head_bytes:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request head is too large.")
 
@@ -114,6 +117,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The request's body is complete."""
         self._in_head = True
+        self._message_ended = True
         super().on_message_complete()
 
     def _count(self, size: int) -> None:

@@ -1,0 +1,39 @@
+"""The description of the routes, for programs."""
+
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from imgateway.adapters.starlette.problems import problem
+from imgateway.adapters.starlette.rest.refusals import RETRY_AFTER_SECONDS
+from imgateway.codes import Code
+from imgateway.core.gateway import Gateway
+from imgateway.model import Refusal
+
+_NOT_LOADED = Refusal(Code.UNAVAILABLE, "No routes are known yet.", retry_after=RETRY_AFTER_SECONDS)
+
+
+def openapi_document(gateway: Gateway, /) -> Callable[[Request], Awaitable[Response]]:
+    """An endpoint for `/openapi.json`: the document, 304 to who has it, 503 while no routes are known."""
+    known: tuple[bytes, str] = (b"", "")
+
+    async def endpoint(request: Request) -> Response:
+        nonlocal known
+        transcoder = gateway.transcoder
+        if transcoder is None or not transcoder.loaded:
+            return problem(_NOT_LOADED)
+        document = transcoder.openapi()
+        if document is not known[0]:
+            known = document, f'"{sha256(document).hexdigest()[:32]}"'
+        etag = known[1]
+        headers = {"ETag": etag, "Cache-Control": "no-cache"}
+        asked = request.headers.get("if-none-match", "")
+        # Weak comparison (RFC 9110 section 13.1.2): of the same bytes a proxy may have made a weak tag.
+        tags = {tag.strip().removeprefix("W/") for tag in asked.split(",")}
+        if etag in tags or asked.strip() == "*":
+            return Response(status_code=304, headers=headers)
+        return Response(document, headers=headers, media_type="application/json")
+
+    return endpoint
