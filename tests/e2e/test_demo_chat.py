@@ -90,9 +90,10 @@ class Tab:
     complaints: list[str] = attrs.field(factory=list)
     requests: list[str] = attrs.field(factory=list)
 
-    def join(self, url: str, name: str) -> "Tab":
+    def join(self, url: str, name: str, password: str = "") -> "Tab":
         self.page.goto(url)
         self.page.get_by_label("Your name").fill(name)
+        self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Join the chat").click()
         expect(self.status).to_have_text("Online")
         return self
@@ -202,7 +203,7 @@ def test_a_direct_message_counts_as_unread_until_it_is_looked_at(demo: Demo, tab
 
 
 def test_the_same_user_in_two_tabs_sees_what_the_other_wrote(demo: Demo, tab: OpenTab) -> None:
-    first, second = tab().join(demo.url, "Alice"), tab().join(demo.url, "alice")
+    first, second = (tab().join(demo.url, name, "correct horse") for name in ("Alice", "alice"))
     first.say("from the first")
     expect(second.message("from the first")).to_have_class(re.compile(r"\bown\b"))
     expect(second.tick("from the first", "Sent")).to_be_visible()

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 from typing import Any
+from urllib.parse import parse_qs
 
 import attrs
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, WebSocketRoute, expect, sync_playwright
 
+from imgateway.core.settings import ConnectionSettings
 from imgateway_cli.demo.page import POLICY
 
 CHROMIUM = "/usr/bin/chromium"
@@ -21,6 +23,8 @@ MEDIA_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", 
 HOUR_MS = 3_600_000
 
 expect.set_options(timeout=PATIENCE_SECONDS * 1000)
+
+AFTER_1 = "start_seq_id=2&ascending=true&limit=100"
 
 Frame = dict[str, Any]
 
@@ -34,9 +38,10 @@ class Gateway:
         acks: whether messages are acknowledged at once.
         history: what the back end answers for the lobby.
         holds_list: whether the answer to a request for the list is held back, as `held`.
-        epoch: changes when the back end loses its memory.
+        epoch: when the lobby was made; changes when the back end loses its memory.
         title: what the lobby is called.
-        others: the conversations besides the lobby.
+        refuses: the status that the next call of each method of AuthService gets.
+        people: who is there, all of them online.
     """
 
     page: Page
@@ -44,22 +49,25 @@ class Gateway:
     acks: bool = True
     history: list[Frame] = attrs.field(factory=list)
     holds_list: bool = False
-    epoch: str = "e"
+    epoch: str = "1700000000000"
     title: str = "Lobby"
-    others: list[Frame] = attrs.field(factory=list)
+    people: list[str] = attrs.field(factory=lambda: ["alice"])
     held: list[Callable[[], None]] = attrs.field(factory=list)
     sockets: list[WebSocketRoute] = attrs.field(factory=list)
     received: list[tuple[str, Frame]] = attrs.field(factory=list)
     logins: int = 0
+    refuses: dict[str, int] = attrs.field(factory=dict)
+    auth: list[str] = attrs.field(factory=list)
     pulled: list[str] = attrs.field(factory=list)
     complaints: list[str] = attrs.field(factory=list)
 
-    def begin(self) -> None:
+    def begin(self, password: str = "") -> None:
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.route("**/*", self._serve)
         self.page.route_web_socket(re.compile("/ws"), self._connected)
         self.page.goto(URL)
         self.page.get_by_label("Your name").fill("Alice")
+        self.page.get_by_label("Password").fill(password)
         self.page.get_by_label("Your name").press("Enter")
 
     def send(self, type_: str, data: Frame) -> None:
@@ -101,25 +109,36 @@ class Gateway:
 
     def _serve(self, route: Route) -> None:
         path, _, query = route.request.url.removeprefix(URL).partition("?")
-        if path == "demo/login":
+        newest = max(self.history, key=lambda frame: frame["seqId"], default=None)
+        if path.startswith("api/auth/"):
+            self.auth.append(path.removeprefix("api/auth/"))
+            if self.auth[-1] in self.refuses:
+                status = self.refuses.pop(self.auth[-1])
+                route.fulfill(status=status, json={"status": status, "detail": "No."})
+                return
             self.logins += 1
-            expires_at = int(time.time() * 1000) + HOUR_MS
-            route.fulfill(
-                json={"userId": "alice", "name": "Alice", "token": f"t{self.logins}", "expiresAt": expires_at}
-            )
-        elif path == "demo/conversations":
-            newest = max((message["seqId"] for message in self.history), default=0)
-            lobby = {"id": "lobby", "kind": "group", "title": self.title}
-            marks = {"lastSeq": newest, "readSeq": 0, "readByOthersSeq": 0}
-            answer = {"epoch": self.epoch, "maxContentBytes": 5000, "conversations": [lobby | marks, *self.others]}
+            expires_in = str(int(time.time()) + HOUR_MS // 1000)
+            tokens = {"accessToken": f"t{self.logins}", "refreshToken": f"r{self.logins}", "expiresIn": expires_in}
+            user = {"user": {"id": "alice", "username": "Alice"}} if path != "api/auth/refresh" else {}
+            route.fulfill(json=tokens | user)
+        elif path == "api/conversations":
+            lobby = {"id": "world", "type": "CONVERSATION_TYPE_WORLD", "name": self.title, "createdAt": self.epoch}
+            last = {} if newest is None else {"lastMessage": as_told(newest)}
+            answer = {"conversations": [lobby | last], "total": "1", "page": 1, "pageSize": 100}
             if self.holds_list:
                 self.held.append(lambda: route.fulfill(json=answer))
             else:
                 route.fulfill(json=answer)
-        elif path.endswith("/messages"):
+        elif path == "api/conversations:readMarks":
+            route.fulfill(json={})
+        elif path == "api/conversations/world/members":
+            route.fulfill(json={"members": [{"user": {"id": each, "username": each.title()}} for each in self.people]})
+        elif path == "api/conversations/world/online":
+            route.fulfill(json={"userIds": self.people})
+        elif path == "api/conversations/world/messages":
             self.pulled.append(query)
-            newest = max((message["seqId"] for message in self.history), default=0)
-            route.fulfill(json={"messages": self.history, "lastSeq": newest})
+            start = int(parse_qs(query)["start_seq_id"][0])
+            route.fulfill(json={"messages": [as_told(each) for each in self.history if each["seqId"] >= start]})
         else:
             name = path.removeprefix("demo/") or "index.html"
             body = files("imgateway_cli.demo").joinpath("page", name).read_bytes()
@@ -145,9 +164,17 @@ class Gateway:
         return self.page.locator(".message").get_by_role("img", name=label, exact=True)
 
 
+def as_told(frame: Frame) -> Frame:
+    """A message as the HTTP API tells it: 64-bit numbers are text."""
+    return {
+        "id": frame["id"], "conversationId": "world", "sender": frame["sender"], "type": "MESSAGE_TYPE_TEXT",
+        "content": frame["content"], "seqId": str(frame["seqId"]), "createdAt": str(frame["createdAt"]),
+    }  # fmt: skip
+
+
 def message(seq_id: int, content: str = "", **more: object) -> Frame:
     return {
-        "id": str(2**60 + seq_id), "conversationId": "lobby", "sender": {"id": "bob", "username": "Bob"},
+        "id": str(2**60 + seq_id), "conversationId": "world", "sender": {"id": "bob", "username": "Bob"},
         "content": content or f"n{seq_id}", "messageType": 1, "seqId": seq_id, "createdAt": 1_700_000_000_000, **more,
     }  # fmt: skip
 
@@ -181,10 +208,7 @@ def test_after_these_endings_it_comes_back(gateway: Gateway, code: int) -> None:
 
 
 def test_while_it_is_away_nobodys_presence_is_known(gateway: Gateway) -> None:
-    gateway.others = [
-        {"id": "alice~bob", "kind": "direct", "title": "Bob", "peerId": "bob", "online": True}
-        | {"lastSeq": 0, "readSeq": 0, "readByOthersSeq": 0}
-    ]
+    gateway.people = ["alice", "bob"]
     gateway.begin()
     subtitle, bob = gateway.page.locator("#chat-subtitle"), gateway.page.locator(".conversation", has_text="Bob")
     expect(subtitle).to_have_text("2 people, 2 online")
@@ -221,7 +245,44 @@ def test_a_token_that_no_longer_counts_is_replaced(gateway: Gateway, code: int) 
     gateway.close(code)
     gateway.until(lambda: len(gateway.sockets) == 2)
     expect(gateway.status).to_have_text("Online")
-    assert gateway.logins == 2
+    assert gateway.auth == ["guest", "refresh"]
+
+
+def test_a_guest_whose_session_is_forgotten_comes_as_the_same_guest(gateway: Gateway) -> None:
+    gateway.begin()
+    expect(gateway.status).to_have_text("Online")
+    gateway.refuses = {"refresh": 401}
+    with gateway.page.expect_request("**/api/auth/guest") as again:
+        gateway.close(4001)
+    assert json.loads(again.value.post_data or "")["clientInfo"]["deviceId"].endswith(" alice")
+    gateway.until(lambda: len(gateway.sockets) == 2)
+    assert gateway.auth == ["guest", "refresh", "guest"]
+
+
+def test_with_a_password_a_name_is_registered_unless_it_is(gateway: Gateway) -> None:
+    gateway.refuses = {"login": 401}
+    gateway.begin("correct horse")
+    expect(gateway.status).to_have_text("Online")
+    assert gateway.auth == ["login", "register", "login"]
+    gateway.refuses = {"refresh": 401}
+    gateway.close(4001)
+    expect(gateway.page.get_by_text("Your session has ended.")).to_be_visible()
+    gateway.page.get_by_role("button", name="Leave the chat").click()
+    expect(gateway.page.get_by_label("Your name")).to_be_visible()
+    gateway.until(lambda: gateway.auth[-1] == "logout")
+
+
+def test_a_wrong_password_is_told(gateway: Gateway) -> None:
+    gateway.refuses = {"login": 401, "register": 409}
+    gateway.begin("wrong horse")
+    expect(gateway.page.get_by_role("alert")).to_contain_text("Somebody else has this name, or the password is wrong.")
+    assert gateway.sockets == []
+
+
+def test_what_it_takes_for_the_longest_message_is_the_gateways_default(gateway: Gateway) -> None:
+    gateway.begin()
+    limit = gateway.page.locator("meta[name=max-content-bytes]").get_attribute("content")
+    assert limit == str(ConnectionSettings().max_content_bytes)
 
 
 def test_it_gives_up_when_no_token_is_good_enough(gateway: Gateway) -> None:
@@ -349,7 +410,7 @@ def test_a_hole_is_filled_from_the_history(gateway: Gateway) -> None:
     gateway.history = [message(number) for number in (1, 2, 3, 4)]
     gateway.send("new-message", message(4))
     expect(gateway.contents).to_have_text(["n1", "n2", "n3", "n4"])
-    assert gateway.pulled == ["after=1"]
+    assert gateway.pulled == [AFTER_1]
     gateway.send("new-message", message(5))
     expect(gateway.contents).to_have_count(5)
     assert len(gateway.pulled) == 1
@@ -364,7 +425,7 @@ def test_what_was_missed_while_away_is_pulled(gateway: Gateway) -> None:
     gateway.history = [message(1), message(2), message(3)]
     gateway.close(1012)
     expect(gateway.contents).to_have_text(["n1", "n2", "n3"])
-    assert gateway.pulled == ["after=1"]
+    assert gateway.pulled == [AFTER_1]
 
 
 def test_an_answer_older_than_a_message_takes_nothing_back(gateway: Gateway) -> None:
@@ -388,7 +449,7 @@ def test_frames_before_the_list_wait_for_it(gateway: Gateway) -> None:
     gateway.history = [message(1), message(2)]
     gateway.begin()
     expect(gateway.contents).to_have_text(["n1", "n2"])
-    gateway.holds_list, gateway.epoch = True, "later"
+    gateway.holds_list, gateway.epoch = True, "1700000000001"
     gateway.history = [message(1, "new 1", id="9"), message(2, "new 2", id="10")]
     gateway.close(1012)
     gateway.until(lambda: len(gateway.held) == 1)
@@ -410,7 +471,7 @@ def test_repeats_are_shown_once_and_latecomers_in_their_place(gateway: Gateway) 
 def test_frames_it_does_not_know_change_nothing(gateway: Gateway) -> None:
     gateway.begin()
     expect(gateway.status).to_have_text("Online")
-    gateway.send("conversation.renamed", {"conversationId": "lobby"})
+    gateway.send("conversation.renamed", {"conversationId": "world"})
     gateway.send("message.read", {"conversationId": "elsewhere", "userId": "bob", "seqId": 1})
     gateway.send("error", {"code": "INVALID_MESSAGE", "message": "?", "details": ""})
     gateway.send("message-ack", {"client_msg_id": "not mine", "status": "accepted"})

@@ -6,9 +6,6 @@ from typing import Final
 
 import anyio
 import click
-from imgateway_im_logic.messaging import messaging
-from imgateway_im_logic.server import PUBLIC, descriptor_set_path, serving
-from imgateway_im_logic.tokens import ISSUER, Tokens
 
 from imgateway.adapters.memory import Embedded, MemoryConsumer, MemoryPublisher
 from imgateway.adapters.starlette import application, gateway_routes
@@ -18,6 +15,9 @@ from imgateway_cli import logs
 from imgateway_cli import serving as clients
 from imgateway_cli.demo.page import page_routes
 from imgateway_cli.wiring import compose
+from imgateway_im_logic.messaging import messaging
+from imgateway_im_logic.server import PUBLIC, descriptor_set_path, serving
+from imgateway_im_logic.tokens import ISSUER, Tokens
 
 TOKEN_SECONDS: Final = 3600
 BACK_END_GROUP: Final = "im-logic-group"
