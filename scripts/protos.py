@@ -66,7 +66,7 @@ def _ours(code: str, packages: Set[str]) -> str:
     """The code at home in our package, and free of the compiler's version.
 
     The compiler takes the folder of a proto for a package at the top. And it has its code demand libraries as new as
-    itself, though all that `pyproject.toml` allows can run it: the tests of the packaging try the oldest.
+    itself, though the oldest that `pyproject.toml` allows can run it (tried with grpcio 1.75 and protobuf 6.31).
     """
     ours = "|".join(map(re.escape, sorted(packages)))
     code = re.sub(rf"^from ({ours}) import", rf"from {PACKAGE}.\1 import", code, flags=re.MULTILINE)
