@@ -40,7 +40,7 @@ def run(port: int, *, token_seconds: int = TOKEN_SECONDS) -> None:
 async def _main(port: int, secret: str, token_seconds: int) -> None:
     embedded = Embedded()
     async with AsyncExitStack() as stack:
-        publisher = await stack.enter_async_context(MemoryPublisher(embedded.broker))
+        publisher = MemoryPublisher(embedded.broker)
         back_end = messaging(
             upstream=MemoryConsumer(embedded.broker, embedded.topics.upstream, BACK_END_GROUP),
             downstream=publisher,
@@ -55,6 +55,7 @@ async def _main(port: int, secret: str, token_seconds: int) -> None:
         app = application([*page_routes(), *gateway_routes(composition.gateway)])
         # The port first: one that is taken is told before anything else begins.
         bound = await stack.enter_async_context(clients.listening(app, settings))
+        await stack.enter_async_context(publisher)
         tasks = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(tasks.cancel_scope.cancel)
         await tasks.start(back_end.run)
