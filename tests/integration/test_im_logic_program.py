@@ -120,11 +120,19 @@ async def test_a_message_goes_from_the_upstream_topic_to_the_topic_of_its_reader
             assert await process.wait() == 0
 
 
-async def test_without_a_secret_it_says_which_is_missing() -> None:
-    command = [sys.executable, "-m", "imgateway_im_logic"]
-    ended = await anyio.run_process(command, env=CLEAN, check=False)
+@pytest.mark.parametrize(
+    ("secret", "arguments", "named"),
+    [
+        ("", [], b"IMGATEWAY_AUTH__SECRET"),
+        ("short", [], b"IMGATEWAY_AUTH__SECRET"),
+        (SECRET, ["--listen", "0.0.0.0:9001", "--etcd", "http://127.0.0.1:2379"], b"--host"),
+    ],
+)
+async def test_what_it_can_not_start_with_is_named(secret: str, arguments: list[str], named: bytes) -> None:
+    command = [sys.executable, "-m", "imgateway_im_logic", *arguments]
+    ended = await anyio.run_process(command, env=CLEAN | {"IMGATEWAY_AUTH__SECRET": secret}, check=False)
     assert ended.returncode == 2
-    assert b"IMGATEWAY_AUTH__SECRET" in ended.stderr
+    assert named in ended.stderr
     assert b"Traceback" not in ended.stderr
 
 

@@ -33,6 +33,7 @@ SERVICE: Final = "im-logic"
 GROUP: Final = "im-logic-group"
 SECRET_VARIABLE: Final = "IMGATEWAY_AUTH__SECRET"  # noqa: S105  # the name of a variable
 MIN_SECRET_BYTES: Final = 32
+EVERYWHERE: Final = ("", "*", "0.0.0.0", "::")  # noqa: S104  # compared with, not bound to
 
 
 @attrs.frozen
@@ -116,12 +117,16 @@ def parse(arguments: Sequence[str] | None = None, /) -> Options:
     secret = os.environ.get(SECRET_VARIABLE, "")
     if len(secret.encode()) < MIN_SECRET_BYTES:
         parser.error(f"{SECRET_VARIABLE}: expected at least {MIN_SECRET_BYTES} bytes")
+    host = given.host or given.listen.rpartition(":")[0].strip("[]")
+    etcd = [endpoint for endpoint in given.etcd.split(",") if endpoint]
+    if etcd and host in EVERYWHERE:
+        parser.error(f"--host: expected the host that gateways reach it under, since it listens on {given.listen}")
     return Options(
         listen=given.listen,
-        host=given.host or given.listen.rpartition(":")[0].strip("[]"),
+        host=host,
         kafka=given.kafka.split(","),
         redis=given.redis,
-        etcd=[endpoint for endpoint in given.etcd.split(",") if endpoint],
+        etcd=etcd,
         upstream_partitions=given.upstream_partitions,
         access_seconds=given.access_seconds,
         secret=secret,
