@@ -1,4 +1,4 @@
-"""The whole stack on this machine: Kafka, Redis, etcd, two gateways, a back end, and nginx in front.
+"""The whole stack on this machine: Kafka, Redis, etcd, two gateways, im_logic behind them, and nginx in front.
 
     ./examples/real_stack/run [--port 8088]
 
@@ -26,7 +26,10 @@ sys.path.insert(0, str(HERE.parent.parent / "scripts"))
 
 from servers import EtcdServer, KafkaServer, RedisServer, free_port  # noqa: E402  # the path comes first
 
+from imgateway_cli.demo.page import POLICY  # noqa: E402  # the path comes first
+
 START_SECONDS = 60
+PAGE = HERE.parent.parent / "src" / "imgateway_cli" / "demo" / "page"
 
 
 @contextmanager
@@ -72,14 +75,9 @@ def run(port: int, stack: ExitStack) -> None:
     kafka, redis, etcd = addresses(stack)
     python, secret = sys.executable, secrets.token_urlsafe(32)
     shared = {"IMGATEWAY_AUTH__SECRET": secret}
-    back_end_port = free_port()
-    back_end = stack.enter_context(
-        program(
-            "the back end",
-            [python, str(HERE / "back_end.py"), "--kafka", kafka, "--redis", redis, "--port", str(back_end_port)],
-            shared,
-        )
-    )
+    command = [python, "-m", "imgateway_im_logic", "--listen", f"127.0.0.1:{free_port()}"]
+    command += ["--kafka", kafka, "--redis", redis, "--etcd", etcd]
+    stack.enter_context(program("im-logic", command, shared))
     gateways = []
     for number in (1, 2):
         gateway_port = free_port()
@@ -102,7 +100,8 @@ def run(port: int, stack: ExitStack) -> None:
     values = {
         "FOLDER": folder,
         "PORT": str(port),
-        "BACK_END": str(back_end_port),
+        "PAGE": str(PAGE),
+        "POLICY": POLICY,
         "GATEWAYS": "\n".join(f"        server 127.0.0.1:{gateway_port};" for gateway_port, _ in gateways),
     }
     text = (HERE / "nginx.conf").read_text()
@@ -112,7 +111,6 @@ def run(port: int, stack: ExitStack) -> None:
     configuration.write_text(text)
     front = stack.enter_context(program("nginx", [nginx, "-c", str(configuration)], {}))
     wait_for(f"http://127.0.0.1:{port}/", front)
-    wait_for(f"http://127.0.0.1:{back_end_port}/", back_end)
     print(f"Open http://127.0.0.1:{port}/ in two browser tabs. Ctrl+C ends everything.", flush=True)
     while True:
         signal.pause()

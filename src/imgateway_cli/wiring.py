@@ -46,13 +46,17 @@ class _Broker:
     health: Mapping[str, Callable[[], bool]] = attrs.field(factory=dict)
 
 
-def compose(settings: Settings, /) -> Composition:
+def compose(settings: Settings, /, *, embedded: Embedded | None = None) -> Composition:
     """Choose and connect the parts; nothing is started.
+
+    Args:
+        settings: what to choose by.
+        embedded: memory parts that a back end in the process has already; by default new ones.
 
     Raises:
         SettingsError: the settings name something that can't be used.
     """
-    embedded = Embedded()
+    memory = embedded or Embedded()
     observer = PrometheusObserver()
     authenticator = load_authenticator(settings.auth)
     topics = _topics(settings.kafka)
@@ -61,25 +65,25 @@ def compose(settings: Settings, /) -> Composition:
     async def open_parts() -> AsyncIterator[GatewayParts]:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(aclosing(authenticator))
-            registrar, ownership = await _registry(stack, settings.etcd, embedded)
-            broker = await _broker(stack, settings.kafka, settings.gateway_id, topics, embedded)
+            registrar, ownership = await _registry(stack, settings.etcd, memory)
+            broker = await _broker(stack, settings.kafka, settings.gateway_id, topics, memory)
             yield GatewayParts(
                 authenticator=authenticator,
                 publisher=broker.publisher,
                 consumer=broker.consumer,
-                sessions=await _sessions(stack, settings.redis, embedded),
+                sessions=await _sessions(stack, settings.redis, memory),
                 registrar=registrar,
                 ownership=ownership,
                 observer=observer,
                 clock=SystemClock(),
                 topics=topics,
-                session_ttl_seconds=embedded.sessions.ttl_seconds
+                session_ttl_seconds=memory.sessions.ttl_seconds
                 if settings.redis is None
                 else settings.redis.session_ttl_seconds,
                 health=broker.health,
             )
 
-    return Composition(Gateway(settings, open_parts), observer, embedded)
+    return Composition(Gateway(settings, open_parts), observer, memory)
 
 
 def kafka_access(kafka: KafkaSettings, /) -> "KafkaAccess":

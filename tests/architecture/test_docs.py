@@ -46,6 +46,7 @@ from imgateway_cli.bench.report import report_of
 from imgateway_cli.bench.tally import Tally
 from imgateway_cli.bench.target import Target
 from imgateway_cli.main import cli
+from imgateway_im_logic.program import parse
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -285,6 +286,9 @@ def test_commands_exist_and_take_these_options(block: Block, monkeypatch: pytest
                 assert isinstance(import_from_string(protocol), type)
         elif program.startswith(("./", ".ci/")):
             assert os.access(ROOT / program, os.X_OK), program
+        elif (program, *arguments[:2]) == ("python", "-m", "imgateway_im_logic"):
+            monkeypatch.setenv("IMGATEWAY_AUTH__SECRET", "x" * 32)
+            assert parse(arguments[2:]).kafka
         elif program in ("python", "python3"):
             assert arguments[0] == "-c" or (ROOT / arguments[0]).is_file(), arguments
         else:

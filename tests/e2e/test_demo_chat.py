@@ -2,15 +2,13 @@
 
 import re
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import attrs
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from tests.e2e.demo_process import Demo, running_demo
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = (
@@ -27,51 +25,10 @@ PATIENCE_MS = 20_000
 expect.set_options(timeout=PATIENCE_MS)
 
 
-@attrs.define(eq=False)
-class Demo:
-    """The demo as a process that can be ended and started again on the same port."""
-
-    port: int
-    command: tuple[str, ...]
-    _process: subprocess.Popen[str] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/"
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(self.command, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        assert self.url in self._process.stdout.readline()
-
-    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
-        process, self._process = self._process, None
-        if process is None:
-            return 0
-        process.send_signal(how)
-        with process:
-            return process.wait(30)
-
-
-def free_port() -> int:
-    """Below the range from which the system gives ports to clients, so that none of them takes it while we restart."""
-    for port in range(21_000, 32_000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
-    raise AssertionError("no free port")
-
-
 @pytest.fixture
 def demo() -> Iterator[Demo]:
-    port = free_port()
-    started = Demo(port, (str(Path(sys.executable).parent / "imgateway"), "demo", "--port", str(port)))
-    started.start()
-    yield started
-    started.end()
+    with running_demo() as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +47,10 @@ class Tab:
     complaints: list[str] = attrs.field(factory=list)
     requests: list[str] = attrs.field(factory=list)
 
-    def join(self, url: str, name: str) -> "Tab":
+    def join(self, url: str, name: str, password: str = "") -> "Tab":
         self.page.goto(url)
         self.page.get_by_label("Your name").fill(name)
+        self.page.get_by_label("Password").fill(password)
         self.page.get_by_role("button", name="Join the chat").click()
         expect(self.status).to_have_text("Online")
         return self
@@ -202,7 +160,7 @@ def test_a_direct_message_counts_as_unread_until_it_is_looked_at(demo: Demo, tab
 
 
 def test_the_same_user_in_two_tabs_sees_what_the_other_wrote(demo: Demo, tab: OpenTab) -> None:
-    first, second = tab().join(demo.url, "Alice"), tab().join(demo.url, "alice")
+    first, second = (tab().join(demo.url, name, "correct horse") for name in ("Alice", "alice"))
     first.say("from the first")
     expect(second.message("from the first")).to_have_class(re.compile(r"\bown\b"))
     expect(second.tick("from the first", "Sent")).to_be_visible()

@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+import uuid
 from pathlib import Path
 
 import anyio
@@ -25,9 +26,10 @@ def anyio_backend() -> str:
 
 async def logged_in(port: int, name: str) -> tuple[str, ClientConnection]:
     async with httpx.AsyncClient(trust_env=False) as http:
-        answer = (await http.post(f"http://127.0.0.1:{port}/demo/login", json={"name": name})).json()
-    protocols = [Subprotocol("imgateway.json.v1"), Subprotocol(f"bearer.{answer['token']}")]
-    return answer["userId"], await connect(f"ws://127.0.0.1:{port}/ws", subprotocols=protocols, proxy=None)
+        info = {"deviceId": f"{uuid.uuid4()}", "nickname": name}
+        answer = (await http.post(f"http://127.0.0.1:{port}/api/auth/guest", json={"clientInfo": info})).json()
+    protocols = [Subprotocol("imgateway.json.v1"), Subprotocol(f"bearer.{answer['accessToken']}")]
+    return answer["user"]["id"], await connect(f"ws://127.0.0.1:{port}/ws", subprotocols=protocols, proxy=None)
 
 
 async def frame(socket: ClientConnection, kind: str) -> dict[str, str]:
@@ -52,7 +54,7 @@ async def test_two_people_chat_through_two_gateways() -> None:
             "gateway-1",
             "gateway-2",
         }
-        message = {"conversationId": "lobby", "content": "你好", "messageType": 1, "client_msg_id": "m-1"}
+        message = {"conversationId": "world", "content": "你好", "messageType": 1, "client_msg_id": "m-1"}
         await of_alice.send(json.dumps({"type": "send-message", "data": message}))
         assert (await frame(of_alice, "message-ack"))["status"] == "accepted"
         arrived = await frame(of_bob, "new-message")

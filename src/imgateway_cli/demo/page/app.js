@@ -1,11 +1,11 @@
 // Brings together who this tab is, its connection, what it knows and what it shows.
 
+import { LOBBY, history, standing } from "./backend.js";
 import { Connection } from "./connection.js";
 import { Conversation } from "./conversations.js";
 import { Session } from "./session.js";
 import { View } from "./view.js";
 
-const LOBBY = "lobby";
 const RETRY_MS = 2_000;
 const MARK_MS = 200;
 const MAX_HELD = 2_000; // frames kept back while the first answer of the back end is awaited
@@ -41,10 +41,10 @@ const connection = new Connection({
 
 // Coming and going
 
-async function login(name) {
+async function login(name, password) {
   view.loggingIn();
   try {
-    await session.login(name);
+    await session.login(name, password);
     begin();
   } catch (problem) {
     view.showLogin(name, problem.message);
@@ -105,11 +105,10 @@ async function sync() {
   // The answer is older than what arrives while it is on its way.
   const before = new Map([...conversations.values()].map(({ id, whole }) => [id, whole]));
   try {
-    const answer = await session.get("demo/conversations");
+    const answer = await standing(session);
     if (turn !== syncTurn) return;
     const restarted = epoch !== null && epoch !== answer.epoch;
     epoch = answer.epoch;
-    view.maxBytes = answer.maxContentBytes;
     for (const each of conversations.values()) {
       if (restarted) restart(each);
       each.online = false;
@@ -144,11 +143,10 @@ async function pull(each) {
   const before = each.whole;
   let again = false;
   try {
-    const path = `demo/conversations/${encodeURIComponent(each.id)}/messages?after=${before}`;
-    const { messages, lastSeq } = await session.get(path);
+    const { messages, hasMore } = await history(session, each.id, before);
     for (const data of messages) each.add(data);
-    each.wholeUpTo(lastSeq);
-    again = each.hasHole && each.whole > before;
+    each.wholeUpTo(messages.at(-1)?.seqId ?? before);
+    again = (hasMore || each.hasHole) && each.whole > before;
   } catch {
     setTimeout(() => state.phase === "online" && pull(each), RETRY_MS);
   }

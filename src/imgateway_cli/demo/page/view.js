@@ -15,10 +15,11 @@ export class View {
     this.draft = byId("draft");
     this.atEnd = true;
     this.wasOnline = false;
+    this.limit = Number(document.querySelector("meta[name=max-content-bytes]").content);
 
     byId("login-form").addEventListener("submit", (event) => {
       event.preventDefault();
-      on.login(byId("login-name").value);
+      on.login(byId("login-name").value, byId("login-password").value);
     });
     byId("leave").addEventListener("click", on.leave);
     byId("back").addEventListener("click", () => this.showPane("list"));
@@ -58,6 +59,7 @@ export class View {
     this.app.hidden = true;
     byId("login").hidden = false;
     byId("login-name").value = name;
+    byId("login-password").value = "";
     byId("login-error").textContent = error;
     byId("login-form").querySelector("button").disabled = false;
     byId("login-name").focus();
@@ -205,21 +207,16 @@ export class View {
 
   // Composer
 
-  set maxBytes(bytes) {
-    this.limit = bytes;
-    this.measure();
-  }
-
   measure() {
     const bytes = new TextEncoder().encode(this.draft.value.trimEnd()).length;
-    const over = this.limit && bytes > this.limit;
+    const over = bytes > this.limit;
     const limit = byId("limit");
     limit.textContent =
-      this.limit && bytes > this.limit * 0.8
+      bytes > this.limit * 0.8
         ? `${bytes.toLocaleString()} of ${this.limit.toLocaleString()} bytes${over ? ": too long to send" : ""}`
         : "";
-    limit.classList.toggle("over", Boolean(over));
-    byId("send").disabled = !this.draft.value.trim() || Boolean(over);
+    limit.classList.toggle("over", over);
+    byId("send").disabled = !this.draft.value.trim() || over;
     this.draft.style.height = "auto";
     this.draft.style.height = `${this.draft.scrollHeight + 2}px`;
   }

@@ -10,25 +10,12 @@ from typing import Any, TypeVar
 import attrs
 
 from imgateway.model import ConversationId, UserId
-from imgateway_cli.demo.conversations import ChatMessage
+from imgateway_im_logic.conversations import ChatMessage
+from imgateway_im_logic.posting import Written
 
 _MAX_TIMESTAMP = 2**43
 
 _T = TypeVar("_T")
-
-
-@attrs.frozen
-class WrittenMessage:
-    """A user wrote something."""
-
-    user_id: UserId
-    conversation_id: ConversationId
-    content: str
-    message_type: int
-    client_msg_id: str
-    timestamp: int
-    trace_id: str
-    extra: Mapping[str, Any] | None
 
 
 @attrs.frozen
@@ -40,7 +27,7 @@ class ReadUpTo:
     seq_id: int
 
 
-def read_upstream(value: bytes, /) -> WrittenMessage | ReadUpTo | None:
+def read_upstream(value: bytes, /) -> Written | ReadUpTo | None:
     """An upstream record, or None where it is none, or of a kind this back end does not know."""
     try:
         record = json.loads(value)
@@ -52,7 +39,7 @@ def read_upstream(value: bytes, /) -> WrittenMessage | ReadUpTo | None:
                 timestamp = _member(record, "timestamp", int)
                 if not 0 <= timestamp < _MAX_TIMESTAMP:
                     return None
-                return WrittenMessage(
+                return Written(
                     user_id=user_id,
                     conversation_id=conversation_id,
                     content=_member(record, "content", str),
@@ -93,8 +80,8 @@ def write_message(message: ChatMessage, trace_id: str, targets: Sequence[UserId]
         "trace_id": trace_id,
         "message_id": message.message_id,
         "conversation_id": message.conversation_id,
-        "sender_id": message.sender.user_id,
-        "sender_info": {"id": message.sender.user_id, "username": message.sender.name},
+        "sender_id": message.sender_id,
+        "sender_info": {"id": message.sender_id, "username": message.sender_name},
         "message_type": message.message_type,
         "content": message.content,
         "seq_id": message.seq_id,
