@@ -10,6 +10,7 @@ from imgateway_cli.commands.check import check
 from imgateway_cli.commands.config import config
 from imgateway_cli.commands.connect import connect
 from imgateway_cli.commands.demo import demo
+from imgateway_cli.commands.routes import routes
 from imgateway_cli.commands.serve import serve
 from imgateway_cli.commands.token import token
 
@@ -40,7 +41,7 @@ def cli() -> None:
     """
 
 
-for _command in (serve, demo, check, config, token, connect, bench):
+for _command in (serve, demo, check, config, routes, token, connect, bench):
     cli.add_command(_command)
 
 

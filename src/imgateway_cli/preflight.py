@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import Final
@@ -14,12 +14,14 @@ import attrs
 
 from imgateway.adapters.jwt.probing import count_published_keys
 from imgateway.core.settings import AuthSettings, ServerSettings, Settings
+from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.core.settings_services import EtcdSettings, KafkaSettings
 from imgateway.errors import GatewayError, ServiceUnavailableError, SettingsError
 from imgateway.plugins import load_authenticator
+from imgateway_cli.back_ends import offer_by_reflection, offer_of_file, places, tls_problems, try_place
 from imgateway_cli.wiring import etcd_access, kafka_access
 
-LIBRARIES: Final = {"kafka": "aiokafka", "redis": "redis", "etcd": "etcd3"}
+LIBRARIES: Final = {"kafka": "aiokafka", "redis": "redis", "etcd": "etcd3", "grpc": "grpc"}
 """What each section's part is made with; the section's name is the extra that installs it."""
 
 
@@ -31,15 +33,17 @@ class Finding:
         subject: what was tried.
         well: whether it worked.
         detail: what was seen, or the setting to look at and why it did not work.
+        warnings: what is not as it should be, and hinders nothing else.
     """
 
     subject: str
     well: bool
     detail: str
+    warnings: Sequence[str] = ()
 
 
 def require_usable(settings: Settings, /) -> None:
-    """Load what the settings name on this machine: the authenticator with its keys, the TLS files.
+    """Load what the settings name on this machine: the authenticator with its keys, TLS files, descriptors.
 
     `settings` must hold a secret where their algorithms need one.
 
@@ -47,12 +51,24 @@ def require_usable(settings: Settings, /) -> None:
         SettingsError: with everything that can't be used.
     """
     problems = [*_tls_problems(settings.server), *_missing_libraries(settings)]
+    if settings.grpc is not None:
+        problems += tls_problems(settings.grpc)
     for use in _uses(settings):
         try:
             use()
         except SettingsError as error:
             problems.extend(error.problems)
     if problems:
+        raise SettingsError(problems)
+
+
+def require_installed(settings: Settings, /) -> None:
+    """Make sure that there is a library for each section.
+
+    Raises:
+        SettingsError: with every one that is missing, and how to install it.
+    """
+    if problems := list(_missing_libraries(settings)):
         raise SettingsError(problems)
 
 
@@ -63,7 +79,7 @@ def _missing_libraries(settings: Settings) -> Iterator[str]:
 
 
 def _uses(settings: Settings) -> Iterator[Callable[[], object]]:
-    kafka, etcd = settings.kafka, settings.etcd
+    kafka, etcd, grpc = settings.kafka, settings.etcd, settings.grpc
     yield partial(load_authenticator, settings.auth)
     if settings.server.transport == "picows":
         yield _picows
@@ -71,6 +87,8 @@ def _uses(settings: Settings) -> Iterator[Callable[[], object]]:
         yield partial(kafka_access, kafka)
     if etcd is not None and find_spec(LIBRARIES["etcd"]) is not None:
         yield lambda: etcd_access(etcd).ssl_context()
+    if grpc is not None and grpc.descriptor_set is not None and find_spec(LIBRARIES["grpc"]) is not None:
+        yield partial(offer_of_file, grpc, grpc.descriptor_set)
 
 
 def _picows() -> None:
@@ -105,11 +123,13 @@ def attempts(settings: Settings, /) -> Iterator[Finding]:
         yield _service("redis", partial(_redis, settings.redis.url, settings.redis.key_prefix))
     if settings.etcd is not None:
         yield _service("etcd", partial(_etcd, settings.etcd))
+    if settings.grpc is not None:
+        yield from _back_ends(settings, settings.grpc)
 
 
 def has_services(settings: Settings, /) -> bool:
     """Whether the settings name any other program's address."""
-    return any((settings.auth.jwks_url, settings.kafka, settings.redis, settings.etcd))
+    return any((settings.auth.jwks_url, settings.kafka, settings.redis, settings.etcd, settings.grpc))
 
 
 def _service(section: str, attempt: Callable[[], Awaitable[str]]) -> Finding:
@@ -142,6 +162,18 @@ async def _etcd(etcd: EtcdSettings) -> str:
 
     await probe(etcd_access(etcd), prefix=etcd.prefix)
     return "answers"
+
+
+def _back_ends(settings: Settings, grpc: GrpcSettings) -> Iterator[Finding]:
+    for place in places(grpc):
+        yield _service(f"grpc ({place})", partial(try_place, settings, grpc, place))
+    if grpc.reflection:
+        try:
+            offer = anyio.run(offer_by_reflection, settings, grpc)
+        except GatewayError as error:
+            yield Finding("grpc.reflection", False, str(error))
+        else:
+            yield Finding("grpc.reflection", True, offer.counted, offer.problems)
 
 
 def _port(key: str, host: str, port: int) -> Finding:

@@ -19,7 +19,14 @@ from imgateway.core.settings_services import EtcdSettings, KafkaSettings, RedisS
 from imgateway.core.topics import Topics
 from imgateway.model import GatewayId
 from imgateway.plugins import load_authenticator
-from imgateway.ports import DownstreamConsumer, GatewayOwnership, ServiceRegistrar, SessionStore, UpstreamPublisher
+from imgateway.ports import (
+    DownstreamConsumer,
+    GatewayOwnership,
+    ServiceRegistrar,
+    SessionStore,
+    Transcoder,
+    UpstreamPublisher,
+)
 
 if TYPE_CHECKING:
     from imgateway.adapters.etcd import EtcdAccess
@@ -77,6 +84,7 @@ def compose(settings: Settings, /, *, embedded: Embedded | None = None) -> Compo
                 observer=observer,
                 clock=SystemClock(),
                 topics=topics,
+                transcoder=await _transcoder(stack, settings),
                 session_ttl_seconds=memory.sessions.ttl_seconds
                 if settings.redis is None
                 else settings.redis.session_ttl_seconds,
@@ -174,3 +182,16 @@ async def _registry(
         await stack.enter_async_context(opened),
         await stack.enter_async_context(EtcdOwnership.open(access, lease_seconds=etcd.lease_seconds)),
     )
+
+
+async def _transcoder(stack: AsyncExitStack, settings: Settings) -> Transcoder | None:
+    grpc, etcd, resolver = settings.grpc, settings.etcd, None
+    if grpc is None:
+        return None
+    from imgateway.adapters.grpc import GrpcTranscoder
+
+    if etcd is not None and any(service.discover is not None for service in grpc.services.values()):
+        from imgateway.adapters.etcd import EtcdResolver
+
+        resolver = await stack.enter_async_context(EtcdResolver.open(etcd_access(etcd), prefix=etcd.prefix))
+    return await stack.enter_async_context(GrpcTranscoder.open(grpc, resolver))

@@ -8,9 +8,11 @@ from typing import Final
 import click
 
 from imgateway.core.settings import Settings, authority
+from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.core.settings_loading import Loaded
 from imgateway.core.settings_rules import is_loopback
 from imgateway_cli import logs
+from imgateway_cli.back_ends import Offer, offer_of_file
 from imgateway_cli.preflight import attempts, has_services, require_usable
 from imgateway_cli.printable import printable
 from imgateway_cli.random_secret import with_secret
@@ -33,9 +35,12 @@ def check(config: Path | None, connect: bool) -> None:
     loaded = load_settings(config)
     settings, notes = with_secret(loaded.settings)
     require_usable(settings)
+    offer = _offer(settings.grpc)
     click.echo(f"ok: {_sources(loaded)}")
-    for name, text in _summary(settings, random_secret=bool(notes)):
+    for name, text in (*_summary(settings, random_secret=bool(notes)), *_rest(settings.grpc, offer)):
         click.echo(f"  {name:<9} {printable(text)}")
+    for problem in offer.problems if offer is not None else ():
+        click.echo(f"warning: {printable(problem)}", err=True)
     if settings.kafka is not None and settings.etcd is None:
         click.echo(f"warning: {_UNGUARDED}", err=True)
     if settings.etcd is not None and settings.gateway.advertise is None and is_loopback(settings.server.host):
@@ -69,6 +74,19 @@ def _summary(settings: Settings, *, random_secret: bool) -> list[tuple[str, str]
     ]
 
 
+def _offer(grpc: GrpcSettings | None) -> Offer | None:
+    return None if grpc is None or grpc.descriptor_set is None else offer_of_file(grpc, grpc.descriptor_set)
+
+
+def _rest(grpc: GrpcSettings | None, offer: Offer | None) -> list[tuple[str, str]]:
+    if grpc is None:
+        return []
+    where = f"under {grpc.prefix or '/'}"
+    text = f"{where}, by reflection" if offer is None else f"{offer.counted}, {where}, from {grpc.descriptor_set}"
+    calls = [("calls", f"{', '.join(grpc.messages)} over WebSocket")] if grpc.messages else []
+    return [("rest", text), *calls]
+
+
 def _workers(gateway_ids: Sequence[str]) -> list[tuple[str, str]]:
     return [("workers", f"{len(gateway_ids)}: {gateway_ids[0]} to {gateway_ids[-1]}")] if len(gateway_ids) > 1 else []
 
@@ -79,6 +97,8 @@ def _try(settings: Settings) -> None:
         failed = failed or not finding.well
         outcome = click.style("ok", fg="green") if finding.well else click.style("failed", fg="red")
         click.echo(f"{outcome}: {printable(f'{finding.subject}: {finding.detail}')}", err=not finding.well)
+        for warning in finding.warnings:
+            click.echo(f"warning: {printable(warning)}", err=True)
     if not has_services(settings):
         click.echo("nothing outside is configured: there is nothing to connect to")
     if failed:
