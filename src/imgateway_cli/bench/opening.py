@@ -93,7 +93,7 @@ class Crowd:
         openers = max(1, min(at_a_time // self._plan.processes, len(self._tokens)))
         await link.sleep_until(begin)
         self.opening.span.see(begin)
-        await link.wait(asyncio.ensure_future(_together(self._opener(turns, begin, link) for _ in range(openers))))
+        await link.wait(asyncio.ensure_future(together(self._opener(turns, begin, link) for _ in range(openers))))
 
     async def close(self) -> None:
         """Close all politely, and drop those whose server does not answer in time."""
@@ -127,7 +127,7 @@ class Crowd:
             async with asyncio.timeout(self._plan.timeout):
                 await loop.create_connection(
                     lambda: client,
-                    sock=await _connected(target, target.source(number, self._plan.connections)),
+                    sock=await connected(target, target.source(number, self._plan.connections)),
                     ssl=self._tls,
                     server_hostname=target.host if self._tls is not None else None,
                 )
@@ -153,7 +153,8 @@ class Crowd:
         self.opening.latency.add(now - start)
 
 
-async def _connected(target: Target, source: str | None) -> socket.socket:
+async def connected(target: Target, source: str | None, /) -> socket.socket:
+    """A socket that is connected to the target, from that address if one is given. Raises `OSError`."""
     sock = socket.socket(socket.AF_INET6 if ":" in target.address else socket.AF_INET)
     try:
         sock.setblocking(False)
@@ -189,7 +190,8 @@ def _member(client: Client, greeting: bytes | Ended) -> Member | Ended:
     return Ended(f"error {frame.data.code}" if frame.type == "error" else "no welcome")
 
 
-async def _together(coroutines: Iterator[object]) -> None:
+async def together(coroutines: Iterator[object], /) -> None:
+    """Run all of them at once, until the last is over."""
     async with asyncio.TaskGroup() as tasks:
         for coroutine in coroutines:
             tasks.create_task(coroutine)  # type: ignore[arg-type]  # of coroutines only

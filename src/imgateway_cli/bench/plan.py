@@ -139,6 +139,30 @@ class Down:
 
 
 @attrs.frozen
+class Rest:
+    """Ask over HTTP.
+
+    Attributes:
+        request: what is sent, the same each time; it may hold a token.
+        headless: whether it is a HEAD request, whose answers have no body.
+        rate: requests a second, over all processes; None: a new one for each answer.
+        seconds: for how long requests are made, if bounded by time.
+        requests: how many are made, if bounded by their number.
+    """
+
+    request: bytes = attrs.field(repr=False)
+    headless: bool
+    rate: float | None
+    seconds: float | None
+    requests: int | None
+
+    @property
+    def stage(self) -> Stage:
+        """As the progress bar shows it."""
+        return Stage("asking", "succeeded", self.requests, self.seconds)
+
+
+@attrs.frozen
 class Plan:
     """A whole run.
 
@@ -154,7 +178,7 @@ class Plan:
     processes: int
     rate: float | None
     timeout: float
-    load: Hold | Up | Down
+    load: Hold | Up | Down | Rest
 
     @property
     def stages(self) -> tuple[Stage, ...]:

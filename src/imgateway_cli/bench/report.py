@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from imgateway_cli.bench.fleet import Outcome
 from imgateway_cli.bench.histogram import Histogram
-from imgateway_cli.bench.plan import Down, Hold, Plan, Up
+from imgateway_cli.bench.plan import Down, Hold, Plan, Rest, Up
 from imgateway_cli.bench.tally import Span
 
 BUSY_PERCENT: Final = 90
@@ -22,9 +22,9 @@ Report = dict[str, Any]
 def report_of(plan: Plan, outcome: Outcome, /) -> Report:
     """The object that `--json` prints; `docs/reference/cli.md` explains it."""
     tally = outcome.tally
-    opening, up, down = tally.opening, tally.upward, tally.downward
+    opening, up, down, calls = tally.opening, tally.upward, tally.downward, tally.calls
     report: Report = {
-        "command": {Hold: "connect", Up: "up", Down: "down"}[type(plan.load)],
+        "command": {Hold: "connect", Up: "up", Down: "down", Rest: "rest"}[type(plan.load)],
         "connections": plan.connections,
         "processes": plan.processes,
         "interrupted": outcome.interrupted,
@@ -34,9 +34,9 @@ def report_of(plan: Plan, outcome: Outcome, /) -> Report:
             **_speed(opening.opened, opening.span),
             "latency_ms": _latency(opening.latency),
         },
-        "lost": _reasons(tally.lost),
-        "pings_answered": tally.pings,
     }
+    if not isinstance(plan.load, Rest):
+        report |= {"lost": _reasons(tally.lost), "pings_answered": tally.pings}
     if isinstance(plan.load, Hold):
         report["held_seconds"] = round(tally.held.seconds, 3)
     elif isinstance(plan.load, Up):
@@ -48,6 +48,17 @@ def report_of(plan: Plan, outcome: Outcome, /) -> Report:
             "unanswered": up.unanswered,
             **_speed(up.accepted, up.span),
             "latency_ms": _latency(up.latency),
+        }
+    elif isinstance(plan.load, Rest):
+        report["rest"] = {
+            "requests": calls.requests,
+            "succeeded": calls.succeeded,
+            "statuses": _reasons(calls.statuses),
+            "errors": _reasons(calls.errors),
+            "unanswered": calls.unanswered,
+            "reconnects": calls.reconnects,
+            **_speed(calls.succeeded, calls.span),
+            "latency_ms": _latency(calls.latency),
         }
     else:
         report["down"] = {
@@ -71,19 +82,20 @@ def report_of(plan: Plan, outcome: Outcome, /) -> Report:
 
 def went_well(report: Report, /) -> bool:
     """Whether something succeeded, and nothing failed or was lost."""
-    up, down = report.get("up"), report.get("down")
+    up, down, rest = report.get("up"), report.get("down"), report.get("rest")
     return (
         report["connect"]["opened"] > 0
         and not report["connect"]["failed"]
-        and not report["lost"]
+        and not report.get("lost")
         and (up is None or (up["accepted"] > 0 and not up["errors"] and not up["unanswered"]))
         and (down is None or (down["received"] > 0 and not down["write_errors"] and not down["lost"]))
+        and (rest is None or (rest["succeeded"] > 0 and not rest["errors"] and not rest["unanswered"]))
     )
 
 
 def lines_of(report: Report, /) -> Iterator[str]:
     """The report as a table of at most 80 columns."""
-    connect, up, down = report["connect"], report.get("up"), report.get("down")
+    connect, up, down, rest = report["connect"], report.get("up"), report.get("down"), report.get("rest")
     if report["interrupted"]:
         yield "Ended early; this is what was measured so far."
         yield ""
@@ -92,7 +104,7 @@ def lines_of(report: Report, /) -> Iterator[str]:
     yield from _reason_rows("failed", connect["failed"])
     if report.get("held_seconds"):
         yield _row("held", f"{report['held_seconds']:.1f} s", f"{report['pings_answered']:,} pings answered")
-    yield from _reason_rows("lost", report["lost"])
+    yield from _reason_rows("lost", report.get("lost", {}))
     if up is not None:
         yield ""
         yield _row("accepted", f"{up['accepted']:,} of {up['sent']:,}", *_speed_cells(up))
@@ -107,6 +119,13 @@ def lines_of(report: Report, /) -> Iterator[str]:
         yield _row("received", f"{down['received']:,} of {down['expected']:,}", *_speed_cells(down))
         yield from _latency_row("latency", down)
         yield _row("deliveries", *(f"{down[name]:,} {name.replace('_', ' ')}" for name in _DELIVERIES))
+    if rest is not None:
+        yield ""
+        yield _row("succeeded", f"{rest['succeeded']:,} of {rest['requests']:,}", *_speed_cells(rest))
+        yield from _latency_row("latency", rest)
+        yield from _reason_rows("errors", rest["errors"])
+        yield from _count_row("unanswered", rest["unanswered"])
+        yield from _count_row("reconnects", rest["reconnects"])
     yield ""
     yield _row("generator", f"{_percents(report['cpu_percent'])} of a core used by each process")
     if max(report["waited_percent"], default=0) > WAITED_PERCENT:

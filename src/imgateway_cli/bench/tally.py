@@ -117,6 +117,30 @@ class Downward(Sum):
 
 
 @attrs.define
+class Calls(Sum):
+    """HTTP requests.
+
+    Attributes:
+        requests: those that were made, or were due.
+        succeeded: answered with a status from 200 to 299.
+        statuses: the answers, by status.
+        errors: the other outcomes, by reason: an answer that is no success, or none.
+        unanswered: without any outcome when the run ended.
+        reconnects: connections made in the place of those that servers ended.
+        latency: of the successes, from sending, or from when it was due, to the answer's end.
+    """
+
+    requests: int = 0
+    succeeded: int = 0
+    statuses: Counter[str] = attrs.field(factory=Counter)
+    errors: Counter[str] = attrs.field(factory=Counter)
+    unanswered: int = 0
+    reconnects: int = 0
+    latency: Histogram = attrs.field(factory=Histogram)
+    span: Span = attrs.field(factory=Span)
+
+
+@attrs.define
 class Tally(Sum):
     """All that one process, or all of them, measured.
 
@@ -134,5 +158,6 @@ class Tally(Sum):
     pings: int = 0
     upward: Upward = attrs.field(factory=Upward)
     downward: Downward = attrs.field(factory=Downward)
+    calls: Calls = attrs.field(factory=Calls)
     cpu_percent: tuple[float, ...] = ()
     waited_percent: tuple[float, ...] = ()

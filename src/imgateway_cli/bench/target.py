@@ -69,7 +69,7 @@ def find_target(url: str, /, *, verified: bool) -> Target:
         GatewayError: nobody answers there.
     """
     parts = urlsplit(url)
-    host, secure = parts.hostname or "", parts.scheme == "wss"
+    host, secure = parts.hostname or "", parts.scheme in ("wss", "https")
     port = parts.port or (443 if secure else 80)
     failure: OSError = OSError("no address")
     try:

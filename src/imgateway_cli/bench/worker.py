@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from imgateway.errors import GatewayError
 from imgateway_cli import logs
+from imgateway_cli.bench.calling import Calling
+from imgateway_cli.bench.cpu import Cpu
 from imgateway_cli.bench.link import Failed, Link
 from imgateway_cli.bench.opening import Crowd
-from imgateway_cli.bench.plan import Down, Hold, Plan, Share, Up
+from imgateway_cli.bench.plan import Down, Hold, Plan, Rest, Share, Up
 from imgateway_cli.bench.tally import Tally
 from imgateway_cli.bench.upward import Sending
 from imgateway_cli.open_files import allow_many_files
@@ -45,27 +46,46 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def _work(plan: Plan, share: Share, pipe: Connection) -> Tally:
-    crowd, link = Crowd(plan, share), Link(pipe)
-    tally = Tally(opening=crowd.opening, lost=crowd.lost)
-    gc.freeze()
+    link = Link(pipe)
     try:
-        if isinstance(plan.load, Down):
-            # Imported here: the other loads need no Kafka.
-            from imgateway_cli.bench.downward import producing
-
-            async with producing(plan.load) as producer:
-                await _load(plan, share, crowd, link, tally, producer)
-        else:
-            await _load(plan, share, crowd, link, tally, None)
-        await crowd.close()
+        if isinstance(plan.load, Rest):
+            return await _ask(plan.load, plan, share, link)
+        return await _talk(plan, share, link)
     finally:
         await link.aclose()
+
+
+async def _ask(load: Rest, plan: Plan, share: Share, link: Link) -> Tally:
+    calling = Calling(load, plan, share, link)
+    tally = Tally(opening=calling.opening, calls=calling.tally)
+    gc.freeze()
+    await calling.open(await link.meet())
+    begin, cpu = await link.meet(), Cpu()
+    await calling.run(begin)
+    cpu.note(tally)
+    await calling.close()
+    return tally
+
+
+async def _talk(plan: Plan, share: Share, link: Link) -> Tally:
+    crowd = Crowd(plan, share)
+    tally = Tally(opening=crowd.opening, lost=crowd.lost)
+    gc.freeze()
+    if isinstance(plan.load, Down):
+        # Imported here: the other loads need no Kafka.
+        from imgateway_cli.bench.downward import producing
+
+        async with producing(plan.load) as producer:
+            await _load(plan, share, crowd, link, tally, producer)
+    else:
+        await _load(plan, share, crowd, link, tally, None)
+    await crowd.close()
     return tally
 
 
 async def _load(plan: Plan, share: Share, crowd: Crowd, link: Link, tally: Tally, producer: object) -> None:
     load = plan.load
-    begin, cpu = await link.meet(), _Cpu()
+    begin, cpu = await link.meet(), Cpu()
     await crowd.open(begin, link)
     if isinstance(load, Hold):
         cpu.note(tally)
@@ -76,36 +96,17 @@ async def _load(plan: Plan, share: Share, crowd: Crowd, link: Link, tally: Tally
         tally.held.see(time.monotonic_ns())
     elif isinstance(load, Up):
         sending = Sending(load, plan, share, crowd, link)
-        begin, cpu = await link.meet(), _Cpu()
+        begin, cpu = await link.meet(), Cpu()
         await sending.run(begin)
         tally.upward = sending.tally
         cpu.note(tally)
-    else:
+    elif isinstance(load, Down):
         from imgateway_cli.bench.downward import Writing
 
         writing = Writing(load, plan, share, crowd, link, producer)
         await writing.prepare()
-        begin, cpu = await link.meet(), _Cpu()
+        begin, cpu = await link.meet(), Cpu()
         await writing.run(begin)
         tally.downward = writing.tally
         cpu.note(tally)
     tally.pings = crowd.pings
-
-
-class _Cpu:
-    """What this process has used of a core since, and what it would have used if there had been one."""
-
-    def __init__(self) -> None:
-        self._used, self._waited, self._since = time.process_time(), _waited_seconds(), time.monotonic()
-
-    def note(self, tally: Tally) -> None:
-        seconds = max(time.monotonic() - self._since, 1e-3)
-        tally.cpu_percent = (100 * (time.process_time() - self._used) / seconds,)
-        tally.waited_percent = (100 * (_waited_seconds() - self._waited) / seconds,)
-
-
-def _waited_seconds() -> float:
-    try:
-        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
-    except (OSError, ValueError, IndexError):
-        return 0.0  # a kernel that does not count it

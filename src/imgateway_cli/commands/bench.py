@@ -1,11 +1,7 @@
 """`imgateway bench`: how much a gateway can do, seen from outside."""
 
-import json
-import os
 import re
-import resource
 import secrets
-import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,12 +13,14 @@ import click
 from imgateway.core.settings import Settings
 from imgateway.errors import SettingsError
 from imgateway.model import is_valid_user_id
+from imgateway_cli.commands.bench_rest import rest_command
+from imgateway_cli.commands.bench_run import JSON, PROCESSES, Run, carry_out
 from imgateway_cli.settings_sources import config_option, load_settings
 from imgateway_cli.signing import SECRET_HELP, signing_settings
 from imgateway_cli.websocket_url import websocket_url
 
 if TYPE_CHECKING:
-    from imgateway_cli.bench.plan import Down, Hold, Tokens, Up
+    from imgateway_cli.bench.plan import Tokens
 
 _Command = TypeVar("_Command", bound=Callable[..., None])
 
@@ -30,9 +28,6 @@ DEFAULT_SECONDS: Final = 10.0
 DEFAULT_BURST: Final = 10_000
 OPEN_LOOP_WINDOW: Final = 64
 """As many as a gateway takes without an answer by default (`max_inflight_messages`)."""
-MOST_PROCESSES: Final = 4
-OTHER_FILES: Final = 64
-"""Files that a process has open besides its connections."""
 
 _DAY: Final = 86_400
 _RATE: Final = click.FloatRange(0, 10**7, min_open=True)
@@ -60,12 +55,7 @@ _SHARED: Final = (
     click.option(
         "--user-prefix", default="bench", show_default=True, metavar="P", help="Users are P-0, P-1 and so on."
     ),
-    click.option(
-        "--processes",
-        type=click.IntRange(1, 64),
-        metavar="P",
-        help=f"Processes that share the work.  [default: one for each core, at most {MOST_PROCESSES}]",
-    ),
+    PROCESSES,
     click.option(
         "--timeout",
         type=click.FloatRange(0, 600, min_open=True),
@@ -75,7 +65,7 @@ _SHARED: Final = (
         help="How long a handshake may take, and the last answers.",
     ),
     click.option("--insecure", is_flag=True, help="With wss: take any certificate."),
-    click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object."),
+    JSON,
 )
 
 _rate_option = click.option("--rate", type=_RATE, metavar="R", help="So many a second, evenly.")
@@ -97,27 +87,21 @@ def _shared_options(command: _Command) -> _Command:
 
 
 @attrs.frozen
-class _Common:
-    """What all of the commands ask for."""
+class _Common(Run):
+    """What the commands ask for that connect users."""
 
-    url: str = attrs.field(repr=False)
-    connections: int
     config: Path | None
     secret: str | None = attrs.field(repr=False)
     tokens_file: Path | None
     user_prefix: str
-    processes: int | None
-    timeout: float
-    insecure: bool
-    as_json: bool
 
 
 @click.group()
 def bench() -> None:
-    """Measure a gateway from outside: connections, messages up, messages down.
+    """Measure a gateway from outside: connections, messages up, messages down, HTTP requests.
 
-    Exit code 1 where nothing succeeded, a connection failed or was lost, or a message was refused or lost. Ctrl-C ends
-    early, with a report of what was measured so far.
+    Exit code 1 where nothing succeeded, a connection failed or was lost, or a message or a request was refused
+    or lost. Ctrl-C ends early, with a report of what was measured so far.
     """
 
 
@@ -141,7 +125,7 @@ def connect_command(rate: float | None, hold: float, **common: Any) -> None:
     from imgateway_cli.bench.plan import Hold
 
     options = _Common(**common)
-    _run(options, Hold(hold), _tokens(options, None, hold), rate)
+    carry_out(options, Hold(hold), _tokens(options, None, hold), rate)
 
 
 @bench.command("up")
@@ -182,7 +166,7 @@ def up_command(
     if window is None:
         window = 1 if rate is None else OPEN_LOOP_WINDOW
     load = Up(window, rate, duration, messages, size, conversations or options.connections, _name())
-    _run(options, load, _tokens(options, None, duration or _DAY))
+    carry_out(options, load, _tokens(options, None, duration or _DAY))
 
 
 @bench.command("down")
@@ -239,7 +223,10 @@ def down_command(
     prefix = settings.kafka.downstream_topic_prefix if topic_prefix is None else topic_prefix
     load = Down(settings.kafka, prefix, rate, duration, messages, fan_out, size, _name())
     most = options.connections // fan_out
-    _run(options, load, _tokens(options, settings, duration or _DAY), most_processes=most)
+    carry_out(options, load, _tokens(options, settings, duration or _DAY), most_processes=most)
+
+
+bench.add_command(rest_command)
 
 
 def _name() -> str:
@@ -256,7 +243,9 @@ def _tokens(options: _Common, settings: Settings | None, seconds: float) -> "Tok
     if not is_valid_user_id(f"{options.user_prefix}-{options.connections}") or len(options.user_prefix) > 100:
         raise click.BadParameter("expected at most 100 characters, no control characters", param_hint="--user-prefix")
     auth = (settings or signing_settings(options.config, options.secret)).auth
-    return MintedTokens(auth, options.user_prefix, 3600 + int(seconds))
+    minted = MintedTokens(auth, options.user_prefix, 3600 + int(seconds))
+    minted.token(0)  # what can't be signed is told here, not by each process
+    return minted
 
 
 def _read(file: Path, count: int) -> tuple[str, ...]:
@@ -272,45 +261,3 @@ def _read(file: Path, count: int) -> tuple[str, ...]:
         text = f"{file}: expected a token for each of {count:,} connections, found {len(tokens):,}"
         raise click.BadParameter(text, param_hint="--tokens")
     return tuple(tokens[:count])
-
-
-def _run(
-    options: _Common,
-    load: "Hold | Up | Down",
-    tokens: "Tokens",
-    rate: float | None = None,
-    *,
-    most_processes: int | None = None,
-) -> None:
-    """Carry it out, print the report, and end with its exit code."""
-    # Imported here: `--help` should not wait for it.
-    from imgateway_cli.bench.fleet import run
-    from imgateway_cli.bench.plan import Plan
-    from imgateway_cli.bench.progress import ProgressLine
-    from imgateway_cli.bench.report import lines_of, report_of, went_well
-    from imgateway_cli.bench.target import find_target
-
-    wanted = options.processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
-    processes = min(wanted, most_processes or options.connections, options.connections)
-    _require_files(-(-options.connections // processes))
-    tokens.token(0)  # what can't be signed is told here, not by each process
-    target = find_target(options.url, verified=not options.insecure)
-    plan = Plan(target, tokens, options.connections, processes, rate, options.timeout, load)
-    line = ProgressLine(sys.stderr)
-    try:
-        outcome = run(plan, line.show)
-    finally:
-        line.clear()
-    report = report_of(plan, outcome)
-    click.echo(json.dumps(report, indent=2) if options.as_json else "\n".join(lines_of(report)))
-    if not went_well(report):
-        raise click.exceptions.Exit(1)
-
-
-def _require_files(connections: int) -> None:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and connections + OTHER_FILES > hard:
-        raise click.UsageError(
-            f"{connections:,} connections in a process need {connections + OTHER_FILES:,} open files, and this system "
-            f"allows {hard:,}: raise that (ulimit -n), or use more --processes"
-        )
