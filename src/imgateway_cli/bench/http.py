@@ -81,7 +81,11 @@ class HttpConnection(asyncio.Protocol):
     )
 
     def __init__(
-        self, answered: Callable[[int, bytes], None], ended: "Callable[[HttpConnection, str], None]", *, headless: bool
+        self,
+        answered: Callable[[int, bytes], None],
+        ended: "Callable[[HttpConnection, str], None]",
+        *,
+        headless: bool = False,
     ) -> None:
         self.usable = False
         self._answered = answered
@@ -202,12 +206,11 @@ class HttpConnection(asyncio.Protocol):
 
     def _finish(self) -> None:
         status, self._status, self._asked = self._status, 0, False
-        if self._closing or self._missing == _TO_THE_END:
-            if self._transport is not None:
-                self._transport.close()
-        else:
-            self.usable = True
+        self.usable = not self._closing and self._missing != _TO_THE_END
+        last = not self.usable
         self._answered(status, self._body)
+        if last and self._transport is not None:
+            self._transport.close()
 
 
 def _closes(data: bytes, end: int, *, old: bool) -> bool:
