@@ -67,6 +67,8 @@ def _written(message: Message, codec: MessageCodec = STRICT, descriptor: Any = K
         ('{"optionalAny": {"@type": "x/no.such.Type"}}', "optionalAny.@type"),
         ('{"optionalAny": {"a": 1}}', "optionalAny.@type"),
         ('{"oneofString": "a", "oneofBool": true}', "oneofBool"),
+        ('{"oneofNullValue": null, "oneofBool": true}', "oneofBool"),
+        ('{"oneofBool": true, "oneofNullValue": null}', "oneofNullValue"),
         ('{"optionalInt32": 1, "optional_int32": 1}', "optionalInt32"),
         ('{"nothing": 1}', "nothing"),
         ('{"recursiveMessage": {"nothing": 1}}', "recursiveMessage.nothing"),
@@ -217,6 +219,11 @@ def test_unknown_members_and_names_are_ignored_or_refused() -> None:
 
     assert _written(_read(text, LENIENT)) == {"repeatedNestedEnum": ["BAR"]}
     assert _refused(text).path == "x"
+
+
+@pytest.mark.parametrize("text", ['{"oneofEnum": "x", "oneofBool": true}', '{"oneofBool": true, "oneofEnum": "x"}'])
+def test_a_second_field_of_a_oneof_is_refused_though_one_would_be_ignored(text: str) -> None:
+    assert "oneof_field" in _refused(text, LENIENT).why
 
 
 def test_names_are_written_as_asked_and_read_in_both_spellings() -> None:

@@ -104,11 +104,14 @@ class Decoders:
     def _regular(self, descriptor: Descriptor) -> Decode:
         by_json_name: dict[str, Decode] = {}
         by_proto_name: dict[str, tuple[str, Decode]] = {}
+        choices: dict[str, tuple[str, str]] = {}
         ignore_unknown = self._ignore_unknown
 
         def decode(value: Any, message: Any) -> None:
             if type(value) is not dict:
                 raise FieldError("", "must be an object")
+            if choices:
+                _refuse_second_choice(value, choices)
             for name, member in value.items():
                 write = by_json_name.get(name)
                 if write is None:
@@ -128,6 +131,9 @@ class Decoders:
             by_json_name[field.json_name] = write
             if field.name != field.json_name:
                 by_proto_name[field.name] = (field.json_name, write)
+            oneof = field.containing_oneof
+            if oneof is not None and len(oneof.fields) > 1:
+                choices[field.name] = choices[field.json_name] = (oneof.name, field.json_name)
         return decode
 
     def _singular(self, field: FieldDescriptor) -> Decode:
@@ -251,6 +257,16 @@ class Decoders:
             self.message(descriptor)(members, content)
         message.value = on_the_wire(content, descriptor)
         message.type_url = url
+
+
+def _refuse_second_choice(members: dict[str, Any], choices: dict[str, tuple[str, str]]) -> None:
+    """A second field of a oneof, also where the first is about to be ignored for its unknown name of an enum."""
+    made: dict[str, str] = {}
+    for name, member in members.items():
+        if member is not None and name in choices:
+            oneof, field = choices[name]
+            if made.setdefault(oneof, field) != field:
+                raise FieldError(field, f"can't be given together with another field of {oneof}")
 
 
 def _wrapper(read: scalars.Read) -> Decode:
