@@ -131,9 +131,12 @@ class Decoders:
             by_json_name[field.json_name] = write
             if field.name != field.json_name:
                 by_proto_name[field.name] = (field.json_name, write)
-            oneof = field.containing_oneof
-            if oneof is not None and len(oneof.fields) > 1:
-                choices[field.name] = choices[field.json_name] = (oneof.name, field.json_name)
+        for oneof in descriptor.oneofs:
+            if len(oneof.fields) > 1:
+                for field in oneof.fields:
+                    choices[field.json_name] = (oneof.name, field.json_name)
+                    if field.name not in by_json_name:
+                        choices[field.name] = (oneof.name, field.json_name)
         return decode
 
     def _singular(self, field: FieldDescriptor) -> Decode:
