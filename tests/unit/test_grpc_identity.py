@@ -59,7 +59,7 @@ def test_a_public_method_takes_what_the_client_sends() -> None:
 
 
 def test_other_fields_may_be_named() -> None:
-    routes = table(identity_fields=("book_id", "nothing", "book_id"))
+    routes = table(identity_fields=("bookId", "nothing", "book_id"))
     message = bound(routes, "GET", "/api/v1/books/b?user_id=eve", user_id="alice")
     assert str(message).split() == ["book_id:", '"alice"', "user_id:", '"eve"']
 

@@ -150,7 +150,9 @@ async def test_what_everybody_has_need_not_be_described() -> None:
 
 @pytest.mark.anyio
 async def test_a_server_without_services_of_its_own() -> None:
-    async with serving(answering(describing(FileDescriptorSet(), "grpc.health.v1.Health"))) as channel:
+    health = FileDescriptorProto(name="health.proto", package="grpc.health.v1")
+    health.service.add(name="Health")
+    async with serving(answering(describing(FileDescriptorSet(file=[health])))) as channel:
         assert await reflect(channel, seconds=SECONDS) == FileDescriptorSet()
 
 
