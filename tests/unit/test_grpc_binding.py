@@ -221,7 +221,7 @@ def test_what_is_remembered_of_parameters_has_a_bound(library: RouteTable, monke
     known = route(library, "GET", LIST)._request.query._known  # type: ignore[attr-defined]  # either kind of query
     known.clear()
     for depth, name in product(range(30), ("family_name", "familyName")):
-        assert bound(library, "GET", f"{LIST}?author.{'teacher.' * depth}{name}=x&nothing{depth}=x")
+        bound(library, "GET", f"{LIST}?author.{'teacher.' * depth}{name}=x&nothing{depth}=x")
     assert 0 < len(known) <= 16
     known.clear()
     for letters in map("".join, product(*((a, f"%{ord(a):02x}", f"%{ord(a):02X}") for a in "tags"))):

@@ -19,7 +19,7 @@ class IdentityError(Exception):
 
 
 def identity_setter(message: Descriptor, names: Iterable[str], /) -> Callable[[Message, str], None] | None:
-    """What puts a user id into each top-level field of such a name, in the proto file or in JSON; None if there is none.
+    """What puts a user id into each top-level field of such a name, in the proto file or in JSON; None without one.
 
     Strings take every id; integer fields take one that is a decimal number in range, written as such numbers are, so
     that two users never become one. The setter raises `IdentityError` for others.
