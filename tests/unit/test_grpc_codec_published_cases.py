@@ -6,8 +6,8 @@ repository, commit e712d276bcea, for proto3; the message is our own of the same 
 `DoubleField…Nan`, which begin with bytes, are in the code below.
 
 Left out are:
-- FieldNameExtension and StoresDefaultPrimitive, which the suite runs on proto2 only (extensions are unknown fields here,
-  and presence is in the properties);
+- FieldNameExtension and StoresDefaultPrimitive, which the suite runs on proto2 only (extensions are unknown fields
+  here, and presence is in the properties);
 - RejectReservedFieldName, which the suite defines and never runs: a reserved name is an unknown one;
 - the cases that begin with bytes and are about parsing those, which is the protobuf library's.
 """
@@ -15,7 +15,7 @@ Left out are:
 import json
 import struct
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from google.protobuf import json_format, text_format
@@ -42,7 +42,7 @@ class Case(NamedTuple):
 CASES = [Case(*json.loads(line)) for line in (FOLDER / "protojson_cases.jsonl").read_text().splitlines()]
 
 
-def _of(*rules: str) -> Any:
+def _of(*rules: str) -> pytest.MarkDecorator:
     chosen = [case for case in CASES if case.rule in rules]
     return pytest.mark.parametrize("case", chosen, ids=[f"{case.name}-{case.rule}" for case in chosen])
 

@@ -1,6 +1,7 @@
 """Whatever a client writes, a private method learns the verified user."""
 
 import json
+from typing import Any
 
 import pytest
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorProto
@@ -58,7 +59,7 @@ def test_a_public_method_takes_what_the_client_sends() -> None:
 
 
 def test_other_fields_may_be_named() -> None:
-    routes = table(identity_fields=("book_id", "nothing", "book_id"))
+    routes = table(identity_fields=("bookId", "nothing", "book_id"))
     message = bound(routes, "GET", "/api/v1/books/b?user_id=eve", user_id="alice")
     assert str(message).split() == ["book_id:", '"alice"', "user_id:", '"eve"']
 
@@ -82,7 +83,7 @@ def test_an_id_that_no_text_can_hold(library: RouteTable) -> None:
             bound(library, "GET", target, user_id="\ud800")
 
 
-INTEGERS = {
+INTEGERS: dict[int, tuple[int, int]] = {
     Kind.TYPE_INT32: (-(2**31), 2**31 - 1),
     Kind.TYPE_SINT32: (-(2**31), 2**31 - 1),
     Kind.TYPE_SFIXED32: (-(2**31), 2**31 - 1),
@@ -100,14 +101,15 @@ INTEGERS = {
 def test_every_kind_of_field(kind: int) -> None:
     file = FileDescriptorProto(name="one.proto", syntax="proto3" if kind != Kind.TYPE_GROUP else "proto2")
     message = file.message_type.add(name="One")
-    named = {Kind.TYPE_MESSAGE: ".One", Kind.TYPE_GROUP: ".One.Id", Kind.TYPE_ENUM: ".Colour"}.get(kind, "")
+    types: dict[int, str] = {Kind.TYPE_MESSAGE: ".One", Kind.TYPE_GROUP: ".One.Id", Kind.TYPE_ENUM: ".Colour"}
     file.enum_type.add(name="Colour").value.add(name="NONE", number=0)
     message.nested_type.add(name="Id")
-    message.field.add(name="id", number=1, type=kind, label=Kind.LABEL_OPTIONAL, type_name=named or None)
+    message.field.add(name="id", number=1, label=Kind.LABEL_OPTIONAL, type_name=types.get(kind))
+    message.field[0].type = kind  # type: ignore[assignment]  # the stubs have a type of their own for its values
     pool = DescriptorPool()
     pool.Add(file)
     descriptor = pool.FindMessageTypeByName("One")
-    new = GetMessageClass(descriptor)
+    new: Any = GetMessageClass(descriptor)
     if kind == Kind.TYPE_STRING or kind in INTEGERS:
         setter = identity_setter(descriptor, ["id"])
         assert setter is not None

@@ -19,6 +19,7 @@ REASONS = {
     "MapVariable": "the variable labels: broken.v1.Request.labels is repeated",
     "ThroughScalar": "the variable name.text: broken.v1.Request.name has no fields",
     "TwiceVariable": "the path has the variable name twice",
+    "Overlap": "the variable at overlaps with another one",
     "Duplicate": "broken.v1.Broken/Fine has the same route, /api/fine/{name}",
     "BadBody": "the body nothing: broken.v1.Request has no such field",
     "BodyInPath": "the body name is bound by the path as well",

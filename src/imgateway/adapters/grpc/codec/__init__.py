@@ -6,12 +6,13 @@ from typing import Any, Literal
 import msgspec
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import DecodeError, EncodeError, Message
+from google.protobuf.message import Message
 
 from imgateway.adapters.grpc.codec import json_text, url_text
-from imgateway.adapters.grpc.codec.decoding import Decode, Decoders
+from imgateway.adapters.grpc.codec.decoding import Decode, Decoders, on_the_wire
 from imgateway.adapters.grpc.codec.encoding import Encode, Encoders
 from imgateway.adapters.grpc.codec.json_text import MAX_DEPTH
+from imgateway.adapters.grpc.codec.shapes import holder_of
 from imgateway.adapters.grpc.codec.url_text import UnsupportedFieldError
 from imgateway.adapters.grpc.field_error import FieldError
 
@@ -32,15 +33,14 @@ def _writing(encode: Encode) -> Callable[[Message], bytes]:
     return write
 
 
-def _reading(decode: Decode) -> Callable[[bytes, Message], None]:
+def _reading(decode: Decode, descriptor: Descriptor) -> Callable[[bytes, Message], None]:
     def read(text: bytes, message: Message, /) -> None:
         value, deep = json_text.read(text)
         try:
             decode(value, message)
             if deep:
-                # Receivers follow a limited number of messages within each other, and so does this library.
-                type(message)().MergeFromString(message.SerializePartialToString())
-        except (RecursionError, EncodeError, DecodeError):
+                on_the_wire(message, descriptor)
+        except RecursionError:
             raise FieldError("", _TOO_DEEP) from None
 
     return read
@@ -104,7 +104,7 @@ class MessageCodec:
         What it accepts can be parsed from the wire format as well, except for required fields that are missing.
         """
         decode: Callable[[bytes, Message], None] = self._once(
-            "decode", descriptor, lambda: _reading(self._decoders.message(descriptor))
+            "decode", descriptor, lambda: _reading(self._decoders.message(descriptor), descriptor)
         )
         return decode
 
@@ -113,7 +113,7 @@ class MessageCodec:
         name = field.json_name
 
         def make() -> Callable[[bytes, Message], None]:
-            read = _reading(self._decoders.field(field))
+            read = _reading(self._decoders.field(field), holder_of(field))
 
             def decode(text: bytes, message: Message, /) -> None:
                 try:

@@ -5,11 +5,11 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import EncodeError
+from google.protobuf.message import DecodeError, EncodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from imgateway.adapters.grpc.codec import scalars, well_known
-from imgateway.adapters.grpc.codec.shapes import is_map, key_and_value, message_of
+from imgateway.adapters.grpc.codec.shapes import holder_of, is_map, key_and_value, message_of, method
 from imgateway.adapters.grpc.codec.structs import key_path
 from imgateway.adapters.grpc.field_error import FieldError
 
@@ -30,6 +30,16 @@ def takes_null(field: FieldDescriptor, /) -> bool:
     if field.message_type is not None:
         return field.message_type.full_name == well_known.VALUE
     return field.enum_type is not None and field.enum_type.full_name == scalars.NULL_VALUE
+
+
+def on_the_wire(message: Any, descriptor: Descriptor, /) -> bytes:
+    """A message as bytes, required fields or not. Raises FieldError where it nests deeper than receivers follow."""
+    try:
+        data: bytes = method(descriptor, "SerializePartialToString")(message)
+        method(descriptor, "MergeFromString")(GetMessageClass(descriptor)(), data)
+    except (EncodeError, DecodeError):
+        raise FieldError("", "nests deeper than messages can") from None
+    return data
 
 
 class Decoders:
@@ -69,10 +79,11 @@ class Decoders:
             write = self._singular(field)
         oneof = field.containing_oneof
         name, json_name, null = field.name, field.json_name, takes_null(field) and not field.is_repeated
+        clear = method(holder_of(field), "ClearField")
 
         def decode(value: Any, message: Any) -> None:
             if value is None and not null:
-                message.ClearField(name)
+                clear(message, name)
                 return
             try:
                 write(value, message)
@@ -81,10 +92,10 @@ class Decoders:
 
         if oneof is None or len(oneof.fields) < 2:
             return decode
-        oneof_name = oneof.name
+        oneof_name, which = oneof.name, method(holder_of(field), "WhichOneof")
 
         def decode_member(value: Any, message: Any) -> None:
-            if (value is not None or null) and message.WhichOneof(oneof_name) not in (None, name):
+            if (value is not None or null) and which(message, oneof_name) not in (None, name):
                 raise FieldError(json_name, f"can't be given together with another field of {oneof_name}")
             decode(value, message)
 
@@ -93,11 +104,14 @@ class Decoders:
     def _regular(self, descriptor: Descriptor) -> Decode:
         by_json_name: dict[str, Decode] = {}
         by_proto_name: dict[str, tuple[str, Decode]] = {}
+        choices: dict[str, tuple[str, str]] = {}
         ignore_unknown = self._ignore_unknown
 
         def decode(value: Any, message: Any) -> None:
             if type(value) is not dict:
                 raise FieldError("", "must be an object")
+            if choices:
+                _refuse_second_choice(value, choices)
             for name, member in value.items():
                 write = by_json_name.get(name)
                 if write is None:
@@ -117,6 +131,12 @@ class Decoders:
             by_json_name[field.json_name] = write
             if field.name != field.json_name:
                 by_proto_name[field.name] = (field.json_name, write)
+        for oneof in descriptor.oneofs:
+            if len(oneof.fields) > 1:
+                for field in oneof.fields:
+                    choices[field.json_name] = (oneof.name, field.json_name)
+                    if field.name not in by_json_name:
+                        choices[field.name] = (oneof.name, field.json_name)
         return decode
 
     def _singular(self, field: FieldDescriptor) -> Decode:
@@ -133,11 +153,12 @@ class Decoders:
         return write
 
     def _singular_message(self, field: FieldDescriptor) -> Decode:
-        name, decode = field.name, self.message(message_of(field))
+        name, descriptor = field.name, message_of(field)
+        decode, set_in_parent = self.message(descriptor), method(descriptor, "SetInParent")
 
         def write(value: Any, message: Any) -> None:
             inner = getattr(message, name)
-            inner.SetInParent()
+            set_in_parent(inner)
             decode(value, inner)
 
         return write
@@ -237,11 +258,18 @@ class Decoders:
                 raise error.within("value") from None
         else:
             self.message(descriptor)(members, content)
-        try:
-            message.value = content.SerializePartialToString()
-        except EncodeError:
-            raise FieldError("", "nests too deeply") from None
+        message.value = on_the_wire(content, descriptor)
         message.type_url = url
+
+
+def _refuse_second_choice(members: dict[str, Any], choices: dict[str, tuple[str, str]]) -> None:
+    """A second field of a oneof, also where the first is about to be ignored for its unknown name of an enum."""
+    made: dict[str, str] = {}
+    for name, member in members.items():
+        if member is not None and name in choices:
+            oneof, field = choices[name]
+            if made.setdefault(oneof, field) != field:
+                raise FieldError(field, f"can't be given together with another field of {oneof}")
 
 
 def _wrapper(read: scalars.Read) -> Decode:

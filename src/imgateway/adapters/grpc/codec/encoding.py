@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from imgateway.adapters.grpc.codec import scalars, well_known
-from imgateway.adapters.grpc.codec.shapes import is_map, key_and_value
+from imgateway.adapters.grpc.codec.shapes import holder_of, is_map, key_and_value, method
 
 Encode = Callable[[Any], Any]
 """A message to what JSON text is made from; raises ValueError."""
@@ -30,6 +30,7 @@ class Encoders:
         self._pool = pool
         self._json_names = json_names
         self._functions: dict[Descriptor, str] = {}
+        self._presence: dict[Descriptor, str] = {}
         self._scope: dict[str, Any] = {}
         self._numbers = count()
 
@@ -41,8 +42,8 @@ class Encoders:
         """The function that encodes one field of a message: its default where it is unset, None for a message."""
         name = self._new_name("field")
         value = self._expression(field)
-        if self._is_singular_message(field):
-            value = f"{value} if m.HasField({field.name!r}) else None"
+        if field.message_type is not None and not field.is_repeated:
+            value = f"{value} if {self._has(field)} else None"
         self._define(name, [f"def {name}(m):", f" v = {self._attribute(field)}", f" return {value}"])
         return cast(Encode, self._scope[name])
 
@@ -81,9 +82,12 @@ class Encoders:
         self._functions[descriptor] = name
         return name
 
-    @staticmethod
-    def _is_singular_message(field: FieldDescriptor) -> bool:
-        return field.message_type is not None and not field.is_repeated
+    def _has(self, field: FieldDescriptor) -> str:
+        owner = holder_of(field)
+        name = self._presence.get(owner)
+        if name is None:
+            name = self._presence[owner] = self._bound("has", method(owner, "HasField"))
+        return f"{name}(m, {field.name!r})"
 
     @staticmethod
     def _attribute(field: FieldDescriptor) -> str:
@@ -94,7 +98,7 @@ class Encoders:
         target = f"o[{(field.json_name if self._json_names else field.name)!r}]"
         attribute, value = self._attribute(field), self._expression(field)
         if field.has_presence:
-            return [f" if m.HasField({field.name!r}):", f"  v = {attribute}", f"  {target} = {value}"]
+            return [f" if {self._has(field)}:", f"  v = {attribute}", f"  {target} = {value}"]
         return [f" v = {attribute}", f" if {self._is_set(field)}:", f"  {target} = {value}"]
 
     @staticmethod
@@ -128,7 +132,8 @@ class Encoders:
             return {}
         try:
             descriptor = self._pool.FindMessageTypeByName(message.type_url.rpartition("/")[2])
-            content = GetMessageClass(descriptor).FromString(message.value)
+            content = GetMessageClass(descriptor)()
+            method(descriptor, "MergeFromString")(content, message.value)
         except KeyError:
             raise ValueError("an Any is of a type that is not known") from None
         except DecodeError:

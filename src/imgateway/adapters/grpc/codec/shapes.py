@@ -1,6 +1,18 @@
 """What a field holds, where the descriptors' own types leave it open."""
 
+from collections.abc import Callable
+from typing import Any
+
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message_factory import GetMessageClass
+
+
+def holder_of(field: FieldDescriptor, /) -> Descriptor:
+    """The message type that a field belongs to."""
+    if field.containing_type is None:
+        raise TypeError(f"{field.full_name} belongs to no message")
+    return field.containing_type
 
 
 def message_of(field: FieldDescriptor, /) -> Descriptor:
@@ -26,3 +38,20 @@ def key_and_value(field: FieldDescriptor, /) -> tuple[FieldDescriptor, FieldDesc
     """The two fields in the entries of a map."""
     entry = message_of(field).fields_by_name
     return entry["key"], entry["value"]
+
+
+def method(descriptor: Descriptor, name: str, /) -> Callable[..., Any]:
+    """A method of messages of a type, as a function of the message.
+
+    `message.HasField` would be a field's value where a field has that name, and a class where a nested type has it.
+    """
+    taken = (
+        descriptor.fields_by_name,
+        descriptor.extensions_by_name,
+        descriptor.nested_types_by_name,
+        descriptor.enum_types_by_name,
+        descriptor.enum_values_by_name,
+    )
+    owner = Empty if any(name in names for names in taken) else GetMessageClass(descriptor)
+    found: Callable[..., Any] = getattr(owner, name)
+    return found

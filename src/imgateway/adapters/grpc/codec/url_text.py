@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 
 from imgateway.adapters.grpc.codec import scalars, well_known
-from imgateway.adapters.grpc.codec.shapes import message_of
+from imgateway.adapters.grpc.codec.shapes import holder_of, message_of, method
 from imgateway.adapters.grpc.field_error import FieldError
 
 
@@ -54,10 +54,12 @@ def _writer(field: FieldDescriptor) -> Callable[[Any, str], None]:
     if field.is_repeated:
         return lambda message, text: fill(getattr(message, name).add(), text)
 
+    clear = method(holder_of(field), "ClearField")
+
     def write(message: Any, text: str) -> None:
-        message.ClearField(name)
+        clear(message, name)
         inner = getattr(message, name)
-        inner.SetInParent()
+        inner.SetInParent()  # of a well-known type: none of their fields is called like that
         fill(inner, text)
 
     return write
@@ -75,17 +77,17 @@ def text_setter(path: Sequence[FieldDescriptor], /) -> Callable[[Any, str], None
     outer = tuple(step.name for step in path[:-1])
     shown = ".".join(step.json_name for step in path)
     oneofs = tuple(
-        (index, step.containing_oneof.name, step.name)
+        (index, step.containing_oneof.name, step.name, method(holder_of(step), "WhichOneof"))
         for index, step in enumerate(path)
         if step.containing_oneof is not None and len(step.containing_oneof.fields) > 1
     )
 
     def refuse_second_member(message: Any) -> None:
-        for index, oneof, name in oneofs:
+        for index, oneof, name, which in oneofs:
             inner = message
             for step in outer[:index]:
                 inner = getattr(inner, step)
-            if inner.WhichOneof(oneof) not in (None, name):
+            if which(inner, oneof) not in (None, name):
                 raise FieldError(shown, f"can't be given together with another field of {oneof}")
 
     def set_text(message: Any, text: str) -> None:

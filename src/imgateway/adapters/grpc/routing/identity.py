@@ -19,7 +19,7 @@ class IdentityError(Exception):
 
 
 def identity_setter(message: Descriptor, names: Iterable[str], /) -> Callable[[Message, str], None] | None:
-    """What puts a user id into each top-level field of that name (as in the proto file); None where there is none.
+    """What puts a user id into each top-level field of such a name, in the proto file or in JSON; None without one.
 
     Strings take every id; integer fields take one that is a decimal number in range, written as such numbers are, so
     that two users never become one. The setter raises `IdentityError` for others.
@@ -29,9 +29,10 @@ def identity_setter(message: Descriptor, names: Iterable[str], /) -> Callable[[M
     """
     texts: list[str] = []
     integers: list[tuple[str, int, int]] = []
-    for name in dict.fromkeys(names):
-        field = message.fields_by_name.get(name)
-        if field is None:
+    wanted = frozenset(names)
+    for field in message.fields:
+        name = field.name
+        if name not in wanted and field.json_name not in wanted:
             continue
         if field.is_repeated:
             raise ValueError(f"the identity field {name} is repeated")

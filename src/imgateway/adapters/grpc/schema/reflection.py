@@ -1,7 +1,6 @@
 """Asking a server what it offers (grpc.reflection.v1, or the older v1alpha)."""
 
 import asyncio
-import contextlib
 from typing import Any, Final
 
 import attrs
@@ -58,28 +57,25 @@ async def reflect(channel: grpc.aio.Channel, /, *, seconds: float) -> FileDescri
 
 @attrs.define(eq=False)
 class _Questions:
-    """One conversation with a reflection service."""
+    """What is asked of one version of the service, each question in a call of its own.
+
+    They could all be asked in one call, but grpc.aio reports writing to a call that the server has just refused as
+    INTERNAL, and then nobody knows whether the service is there.
+    """
 
     channel: grpc.aio.Channel
     method: str
     files: dict[str, FileDescriptorProto] = attrs.field(factory=dict)
     size: int = 0
-    # grpc.aio's calls are generic only in its type stubs, and over messages, not bytes.
-    call: Any = None
 
     async def ask(self) -> FileDescriptorSet | None:
         """Everything, or None where the server does not know this version."""
-        self.call = self.channel.stream_stream(self.method)()
-        try:
-            services = await self._services()
-            if services is None:
-                return None
-            for service in services:
-                await self._take(ServerReflectionRequest(file_containing_symbol=service))
-            await self._imports()
-            await self.call.done_writing()
-        finally:
-            self.call.cancel()
+        services = await self._services()
+        if services is None:
+            return None
+        for service in services:
+            await self._take(ServerReflectionRequest(file_containing_symbol=service))
+        await self._imports()
         try:
             whole = completed(self.files.values())
         except ValueError as error:
@@ -127,6 +123,8 @@ class _Questions:
                 file = FileDescriptorProto.FromString(raw)
             except DecodeError:
                 raise ServiceUnavailableError("the server describes itself with something else than files") from None
+            if not file.name:
+                raise ServiceUnavailableError("the server describes itself with something else than files")
             if file.name in self.files:
                 continue
             self.size += len(raw)
@@ -137,14 +135,20 @@ class _Questions:
         return new
 
     async def _answer(self, question: ServerReflectionRequest) -> ServerReflectionResponse:
-        with contextlib.suppress(asyncio.InvalidStateError):  # over already: reading says why
-            await self.call.write(question.SerializeToString())
-        raw = await self.call.read()
+        # Generic over messages in the type stubs; these are bytes.
+        start: Any = self.channel.unary_stream(self.method)
+        call = start(question.SerializeToString())
+        try:
+            raw = await call.read()
+            if raw is not grpc.aio.EOF and await call.read() is not grpc.aio.EOF:
+                raise ServiceUnavailableError("the server describes itself with more answers than questions")
+            code = await call.code()
+            if code is not grpc.StatusCode.OK:
+                raise grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())
+        finally:
+            call.cancel()
         if raw is grpc.aio.EOF:
-            code = await self.call.code()
-            if code is grpc.StatusCode.OK:
-                raise ServiceUnavailableError("the server broke off describing itself")
-            raise grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())
+            raise ServiceUnavailableError("the server broke off describing itself")
         try:
             return ServerReflectionResponse.FromString(raw)
         except DecodeError:

@@ -1,0 +1,321 @@
+"""The codec's own promises: paths, safety, single fields, and names of any kind."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from tests.grpc_protos import pool_of
+
+from imgateway.adapters.grpc.codec import MAX_DEPTH, MessageCodec
+from imgateway.adapters.grpc.field_error import FieldError
+
+POOL = pool_of("kinds.proto", "oddities.proto")
+KINDS = POOL.FindMessageTypeByName("imgateway.test.Kinds")
+ODDITIES = POOL.FindMessageTypeByName("imgateway.test.Oddities")
+STRICT = MessageCodec(POOL, unknown_fields="reject")
+LENIENT = MessageCodec(POOL, unknown_fields="ignore")
+
+
+def _empty(descriptor: Any = KINDS) -> Any:
+    return GetMessageClass(descriptor)()
+
+
+def _read(text: str | bytes, codec: MessageCodec = STRICT, descriptor: Any = KINDS) -> Any:
+    message = _empty(descriptor)
+    codec.decoder(descriptor)(text.encode() if isinstance(text, str) else text, message)
+    return message
+
+
+def _refused(text: str | bytes, codec: MessageCodec = STRICT, descriptor: Any = KINDS) -> FieldError:
+    with pytest.raises(FieldError) as caught:
+        _read(text, codec, descriptor)
+    return caught.value
+
+
+def _written(message: Message, codec: MessageCodec = STRICT, descriptor: Any = KINDS) -> Any:
+    return json.loads(codec.encoder(descriptor)(message))
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ('{"optionalInt32": "x"}', "optionalInt32"),
+        ('{"optional_int32": "x"}', "optionalInt32"),
+        ('{"optionalNestedMessage": {"a": true}}', "optionalNestedMessage.a"),
+        ('{"repeatedInt32": [1, 2, 1.5]}', "repeatedInt32[2]"),
+        (
+            '{"repeatedNestedMessage": [{}, {"corecursive": {"optionalBool": 1}}]}',
+            "repeatedNestedMessage[1].corecursive.optionalBool",
+        ),
+        ('{"repeatedNestedMessage": [null]}', "repeatedNestedMessage[0]"),
+        ('{"repeatedNestedEnum": ["FOO", "nothing"]}', "repeatedNestedEnum[1]"),
+        ('{"mapStringString": {"x": 1}}', 'mapStringString["x"]'),
+        ('{"mapStringNestedMessage": {"a.b": {"a": "y"}}}', 'mapStringNestedMessage["a.b"].a'),
+        ('{"mapInt32Int32": {"x": 1}}', 'mapInt32Int32["x"]'),
+        ('{"mapInt32Int32": {"7": null}}', 'mapInt32Int32["7"]'),
+        ('{"mapStringString": {"\\"\\n": 1}}', 'mapStringString["\\u0022\\u000a"]'),
+        ('{"optionalInt32Wrapper": "x"}', "optionalInt32Wrapper"),
+        ('{"optionalTimestamp": "x"}', "optionalTimestamp"),
+        ('{"optionalValue": {"a": [1, {"b": 1' + "0" * 400 + "}]}}", 'optionalValue["a"][1]["b"]'),
+        ('{"optionalAny": {"@type": "x/imgateway.test.Kinds", "optionalBool": 1}}', "optionalAny.optionalBool"),
+        ('{"optionalAny": {"@type": "x/google.protobuf.Duration", "value": 1}}', "optionalAny.value"),
+        ('{"optionalAny": {"@type": "x/google.protobuf.Duration"}}', "optionalAny.value"),
+        ('{"optionalAny": {"@type": "x/google.protobuf.Empty", "y": 1}}', "optionalAny.y"),
+        ('{"optionalAny": {"@type": "x/no.such.Type"}}', "optionalAny.@type"),
+        ('{"optionalAny": {"a": 1}}', "optionalAny.@type"),
+        ('{"oneofString": "a", "oneofBool": true}', "oneofBool"),
+        ('{"oneofNullValue": null, "oneofBool": true}', "oneofBool"),
+        ('{"oneofBool": true, "oneofNullValue": null}', "oneofNullValue"),
+        ('{"optionalInt32": 1, "optional_int32": 1}', "optionalInt32"),
+        ('{"nothing": 1}', "nothing"),
+        ('{"recursiveMessage": {"nothing": 1}}', "recursiveMessage.nothing"),
+        ("[]", ""),
+        ('"text"', ""),
+        ("null", ""),
+    ],
+)
+def test_an_error_names_the_field(text: str, path: str) -> None:
+    assert _refused(text).path == path
+
+
+@pytest.mark.parametrize("name", ["y" * 9999, "\\u0000\\n\\u202e"])
+@pytest.mark.parametrize(
+    "text",
+    ['{"%s": 1}', '{"mapStringString": {"%s": 1}}', '{"optionalNestedEnum": "%s"}', '{"optionalAny": {"@type": "%s"}}'],
+)
+def test_an_error_repeats_little_of_the_clients_text(text: str, name: str) -> None:
+    shown = str(_refused(text % name))
+
+    assert len(shown) < 200
+    assert shown.isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"optionalString": "a", "optionalString": "b"}',
+        '{"optionalString": "a", "optionalStr\\u0069ng": "b"}',
+        '{"optionalNestedMessage": {"a": 1, "a": 1}}',
+        '{"repeatedNestedMessage": [{"a": 1}, {"a": 1, "a": 1}]}',
+        '{"mapStringString": {"": "a:b", "": "\\"\\\\:"}}',
+        '{"optionalStruct": {"a": {"b": 1, "b": 2}}}',
+        '{"unknown": {"a": 1, "a": 1}}',
+        '{"unknown": [[{"a": 1, "a": {}}]]}',
+    ],
+)
+def test_a_name_twice_in_one_object_is_refused(text: str) -> None:
+    refused = _refused(text, LENIENT)
+
+    assert refused.path == ""
+    assert "twice" in refused.why
+
+
+@pytest.mark.parametrize("text", ['{"optionalString": "a:b"}', '{"mapStringString": {"a:\\"": "\\\\", ":": ":"}}'])
+def test_colons_within_text_are_no_members(text: str) -> None:
+    assert _written(_read(text)) == json.loads(text)
+
+
+def _nested(depth: int) -> dict[str, str]:
+    return {
+        "objects": '{"recursiveMessage":' * (depth - 1) + "{}" + "}" * (depth - 1),
+        "lists": '{"optionalValue":' + "[" * (depth - 1) + "]" * (depth - 1) + "}",
+        "unknown": '{"unknown":' + "[" * (depth - 1) + "]" * (depth - 1) + "}",
+        "struct": '{"optionalStruct":' + '{"a":' * (depth - 2) + "{}" + "}" * (depth - 1),
+        "arrays": "[" * depth + "]" * depth,
+        "any": "{"
+        + '"optionalAny":{"@type":"x/imgateway.test.Kinds",' * (depth - 1)
+        + '"optionalInt32":1'
+        + "}" * depth,
+    }
+
+
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 2, 1000, 10_000, 100_000])
+@pytest.mark.parametrize("kind", list(_nested(4)))
+def test_what_nests_too_deep_is_refused(kind: str, depth: int) -> None:
+    refused = _refused(_nested(depth)[kind], LENIENT)
+
+    assert refused.path == ""
+    assert "deep" in refused.why
+
+
+def test_an_unknown_member_may_nest_as_deep_as_json_may() -> None:
+    assert _written(_read(_nested(MAX_DEPTH)["unknown"], LENIENT)) == {}
+
+
+@pytest.mark.parametrize("kind", ["objects", "struct", "lists", "any"])
+def test_whatever_depth_is_accepted_can_be_parsed_from_the_wire(kind: str) -> None:
+    accepted = 0
+    for depth in range(4, MAX_DEPTH + 1, 2):
+        with suppress(FieldError):
+            message = _read(_nested(depth)[kind])
+            accepted = depth
+            assert GetMessageClass(KINDS).FromString(message.SerializeToString()) == message
+            assert _read(STRICT.encoder(KINDS)(message)) == message
+
+    assert accepted >= 30
+
+
+def test_a_message_that_nests_without_end_is_not_written() -> None:
+    message = _empty()
+    for _ in range(5000):
+        outer = _empty()
+        outer.optional_any.type_url = "x/imgateway.test.Kinds"
+        outer.optional_any.value = message.SerializeToString()
+        message = outer
+
+    with pytest.raises(ValueError, match="nests deeper"):
+        STRICT.encoder(KINDS)(message)
+
+
+@pytest.mark.parametrize("field", ["optionalInt64", "optionalDouble", "optionalValue", "unknown", "mapStringValue"])
+@pytest.mark.parametrize("number", ["9" * 5000, "9" * 200_000, "1e999999999", "-1e999", "1." + "9" * 5000 + "e400"])
+def test_numbers_without_end_are_refused(field: str, number: str) -> None:
+    _refused(f'{{"{field}": {number}}}', LENIENT)
+
+
+@pytest.mark.parametrize(
+    "number", ["9" * 200_000, "1e99999999", "1e-99999999", "0." + "0" * 300 + "1e300", "1e", "1e+", ".5"]
+)
+def test_numbers_without_end_in_text_are_refused(number: str) -> None:
+    for field in ("optionalInt64", "optionalUint32", "optionalNestedEnum"):
+        assert _refused(f'{{"{field}": "{number}"}}').path == field
+    _refused(f'{{"mapInt64Int64": {{"{number}": 1}}}}')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"optionalString": "\xff"}',
+        b'{"\xff": 1}',
+        b'{"optionalString": "\xed\xa0\x80"}',
+        rb'{"optionalString": "\ud800"}',
+        rb'{"optionalString": "\ud800 and more"}',
+        rb'{"optionalString": "\ud83d\u0041"}',
+        rb'{"optionalString": "\ude01\ud83d"}',
+        rb'{"mapStringString": {"\ud800": ""}}',
+        rb'{"unknown": "\udfff"}',
+        b"\xef\xbb\xbf{}",
+        b"",
+        b"{} {}",
+        b'{"optionalString": "a\nb"}',
+    ],
+)
+def test_what_is_no_json_is_refused(text: bytes) -> None:
+    assert _refused(text, LENIENT).path == ""
+
+
+def test_null_characters_are_text() -> None:
+    message = _read('{"optionalString": "a\\u0000b", "mapStringString": {"\\u0000": "\\u0000"}}')
+
+    assert message.optional_string == "a\0b"
+    assert _written(message) == {"optionalString": "a\0b", "mapStringString": {"\0": "\0"}}
+
+
+def test_unknown_members_and_names_are_ignored_or_refused() -> None:
+    text = '{"x": {}, "optionalNestedEnum": "x", "repeatedNestedEnum": ["BAR", "x"], "mapStringNestedEnum": {"a": "x"}}'
+
+    assert _written(_read(text, LENIENT)) == {"repeatedNestedEnum": ["BAR"]}
+    assert _refused(text).path == "x"
+
+
+@pytest.mark.parametrize("text", ['{"oneofEnum": "x", "oneofBool": true}', '{"oneofBool": true, "oneofEnum": "x"}'])
+def test_a_second_field_of_a_oneof_is_refused_though_one_would_be_ignored(text: str) -> None:
+    assert "oneof_field" in _refused(text, LENIENT).why
+
+
+def test_names_are_written_as_asked_and_read_in_both_spellings() -> None:
+    proto_names = MessageCodec(POOL, field_names="proto")
+
+    for text in ('{"recursive_message": {"optional_int32": 1}}', '{"recursiveMessage": {"optionalInt32": 1}}'):
+        assert _written(_read(text, proto_names), proto_names) == {"recursive_message": {"optional_int32": 1}}
+
+
+def test_null_takes_away_what_is_set() -> None:
+    message = _empty()
+    message.repeated_int32.extend([1, 2])
+
+    STRICT.field_decoder(KINDS.fields_by_name["repeated_int32"])(b"null", message)
+
+    assert message == _empty()
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("optional_int32", 0),
+        ("optional_int64", "0"),
+        ("optional_string", ""),
+        ("optional_bytes", ""),
+        ("optional_nested_enum", "FOO"),
+        ("present_int32", 0),
+        ("repeated_int32", []),
+        ("repeated_any", []),
+        ("map_string_string", {}),
+        ("optional_nested_message", None),
+        ("optional_value", None),
+        ("optional_timestamp", None),
+        ("oneof_bool", False),
+    ],
+)
+def test_a_single_field_that_is_unset(field: str, expected: object) -> None:
+    assert json.loads(STRICT.field_encoder(KINDS.fields_by_name[field])(_empty())) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "path"), [("[1, {}]", "repeatedInt32[1]"), ("7", "repeatedInt32"), ("[", "repeatedInt32")]
+)
+def test_errors_of_a_single_field_begin_with_its_name(text: str, path: str) -> None:
+    with pytest.raises(FieldError) as caught:
+        STRICT.field_decoder(KINDS.fields_by_name["repeated_int32"])(text.encode(), _empty())
+
+    assert caught.value.path == path
+
+
+def test_names_of_any_kind_are_only_names() -> None:
+    text = r'{"needed": 1, "class": 7, "it'
+    text += r"""'s \\ a \"lambda\"\n": 8, "self": 9, "DESCRIPTOR": 10, "second_name": 11, "thirdName": 12}"""
+
+    message = _read(text, descriptor=ODDITIES)
+
+    assert getattr(message, "lambda") == 8
+    assert (message.first_name, message.second_name) == (11, 12)  # a JSON name goes before a proto name
+    assert _written(message, descriptor=ODDITIES) == json.loads(text)
+
+
+def test_fields_called_like_the_methods_of_messages() -> None:
+    descriptor = POOL.FindMessageTypeByName("imgateway.test.Shadows")
+    text = """{"HasField": {"ClearField": 0}, "SetInParent": 3, "WhichOneof": "c", "MergeFromString": "d", "None": 5,
+        "SerializePartialToString": {"HasField": {}}, "any": {"@type": "x/imgateway.test.Shadows", "m": 1, "o": 2}}"""
+
+    assert _written(_read(text, descriptor=descriptor), descriptor=descriptor) == json.loads(text)
+    for field in descriptor.fields:
+        STRICT.field_decoder(field)(b"null", _empty(descriptor))
+
+
+def test_proto2_groups_defaults_and_closed_enums() -> None:
+    message = _read('{"folded": {"depth": 3}, "closed": "ONE", "manyClosed": [2, "ONE"]}', descriptor=ODDITIES)
+
+    assert _written(message, descriptor=ODDITIES) == {
+        "folded": {"depth": 3},
+        "closed": "ONE",
+        "manyClosed": ["TWO", "ONE"],
+    }
+    assert _refused('{"closed": 3}', LENIENT, ODDITIES).path == "closed"
+    assert _refused('{"[imgateway.test.added]": 3}', STRICT, ODDITIES).path == "[imgateway.test.added]"
+    for field, default in (("closed", "TWO"), ("greeting", "hello")):
+        assert json.loads(STRICT.field_encoder(ODDITIES.fields_by_name[field])(_empty(ODDITIES))) == default
+
+
+def test_functions_are_made_once() -> None:
+    assert STRICT.encoder(KINDS) is STRICT.encoder(KINDS)
+    assert STRICT.decoder(KINDS) is STRICT.decoder(KINDS)
+
+
+def test_long_text_takes_no_quadratic_time() -> None:
+    # What is quadratic takes hours here, which the test's own time limit ends.
+    value = {"optionalString": '":\\' * 1_000_000, "mapStringString": {str(n): ":" for n in range(20_000)}}
+
+    assert _written(_read(json.dumps(value))) == value
