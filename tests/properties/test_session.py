@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from imgateway.codes import Code
 from imgateway.wire.json_codec import JsonCodec
-from imgateway.wire.messages import MarkRead, Ping, RefreshToken, SendMessage
+from imgateway.wire.messages import Call, MarkRead, Ping, RefreshToken, SendMessage
 from imgateway.wire.session import ADMITTED, MOVES, ClientSession, Rejected, SessionMove, SessionState
 
 CODEC = JsonCodec()
@@ -84,7 +84,7 @@ def test_only_closing_ends_a_session_and_nothing_leads_back() -> None:
 
 
 def test_what_may_be_said_shrinks_with_parting() -> None:
-    assert ADMITTED[SessionState.OPEN] == {SendMessage, MarkRead, Ping, RefreshToken}
+    assert ADMITTED[SessionState.OPEN] == {SendMessage, MarkRead, Call, Ping, RefreshToken}
     assert ADMITTED[SessionState.DRAINING] == {Ping}
     assert not ADMITTED[SessionState.OPENING] | ADMITTED[SessionState.CLOSED]
 
