@@ -10,6 +10,7 @@ import attrs
 from imgateway.codes import RPC_HTTP_STATUS, TABLE, Code, RpcCode
 from imgateway.core.connection import LiveConnection
 from imgateway.core.settings_grpc import GrpcSettings
+from imgateway.model import Identity
 from imgateway.ports import Clock, GatewayObserver, Transcoder
 from imgateway.rpc import RestAnswer, RestProblem
 from imgateway.wire.frames import Frame, text_frame
@@ -48,6 +49,7 @@ class _UnderWay:
 
     connection: LiveConnection
     call: Call
+    identity: Identity
     taken_at: float
     scope: anyio.CancelScope | None = None
 
@@ -56,10 +58,10 @@ class _UnderWay:
 class Calls:
     """Makes clients' calls, and answers each exactly once while its connection lives.
 
-    A connection's calls begin in the order received and are not waited for: replies come in the order in which the
-    back end answers. They count as messages in flight, so a connection with `max_inflight_messages` of both together
-    is not read from, and a drain waits for them. Who calls is whom the connection's token proved last. When the
-    connection ends its calls are cancelled. Whatever the transcoder does, the others' calls go on.
+    A connection's calls are made side by side: they have no order, and replies come as the back end answers. They count
+    as messages in flight, so a connection with `max_inflight_messages` of both together is not read from, and a drain
+    waits for them. Who calls is whom the connection's token proved last. When the connection ends its calls are
+    cancelled. Whatever the transcoder does, the others' calls go on.
     """
 
     transcoder: Transcoder | None
@@ -74,7 +76,7 @@ class Calls:
 
     def take(self, connection: LiveConnection, call: Call, /) -> None:
         """Take in a client's call. Never blocks; beyond `most` it is answered `OVERLOADED` at once."""
-        one = _UnderWay(connection, call, self.clock.monotonic())
+        one = _UnderWay(connection, call, connection.identity, self.clock.monotonic())
         if self._count >= self.most:
             self._answer(one, *self._reply(one, _FULL))
             return
@@ -121,7 +123,7 @@ class Calls:
         metadata = (("x-request-id", trace_id), ("traceparent", traceparent(trace_id)))
         seconds = self.settings.default_deadline_seconds
         try:
-            said = await self.transcoder.message(call.type, call.data, one.connection.identity, metadata, seconds)
+            said = await self.transcoder.message(call.type, call.data, one.identity, metadata, seconds)
             return self._reply(one, said)
         except Exception:
             _log.exception("a client's call failed", extra={"type": call.type})
