@@ -13,7 +13,7 @@ from imgateway.wire.json_codec import JsonCodec
 from imgateway.wire.messages import Call, MarkRead, Ping, RefreshToken, SendMessage
 from imgateway.wire.session import ADMITTED, MOVES, ClientSession, Rejected, SessionMove, SessionState
 
-CODEC = JsonCodec()
+CODEC = JsonCodec(frozenset({"ask"}))
 FRAMES: list[dict[str, Any]] = [
     {
         "type": "send-message",
@@ -22,6 +22,8 @@ FRAMES: list[dict[str, Any]] = [
     {"type": "mark-read", "data": {"conversationId": "c", "seqId": 1, "client_msg_id": "n"}},
     {"type": "mark-read", "data": {"conversationId": "c", "seqId": 1}},
     {"type": "refresh-token", "data": {"token": "t"}},
+    {"type": "ask", "data": {"client_msg_id": "o"}},
+    {"type": "ask", "data": {}},
     {"type": "ping", "data": {}},
 ]
 malformed = st.sampled_from(("", "{}", "[]", "nonsense", '{"type":"nonsense"}', '{"type":"ping","type":"ping"}'))
