@@ -60,7 +60,7 @@ async def status_of(client: RawPeer) -> tuple[int, bytes]:
     """Status and body of the next answer, which has a length."""
     head = await client.receive_head()
     length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.startswith(b"content-length:"))
-    body = await client._exactly(length)
+    body = await client.receive_some(length)
     return int(head.split(b" ")[1]), body
 
 

@@ -1,5 +1,6 @@
 """What clients may not do before their request is complete."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from tests.e2e.echo_app import EchoHost, echo_server
+from uvicorn.server import ServerState
 
 from imgateway.adapters.uvicorn import BoundServer, GatewayHttpProtocol, server_config, serving
 from imgateway.testing.raw_peer import TEXT, RawPeer, client_frame, upgrade_request
@@ -26,6 +28,7 @@ class Hurried(GatewayHttpProtocol):
     """Gives clients a fraction of a second."""
 
     head_seconds = 0.3
+    stall_seconds = 0.3
 
 
 @asynccontextmanager
@@ -36,8 +39,33 @@ async def connected(http: type[GatewayHttpProtocol] = GatewayHttpProtocol) -> As
 
 
 @asynccontextmanager
-async def connection(bound: BoundServer) -> AsyncIterator[RawPeer]:
-    peer = await RawPeer.connect(bound.host, bound.port)
+async def large_answers(size: int, keep_alive: float) -> AsyncIterator[tuple[BoundServer, ServerState]]:
+    """A server in a hurry, and what it knows of its connections."""
+    states: list[ServerState] = []
+
+    class Protocol(Hurried):
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+            super().connection_made(transport)
+            self.timeout_keep_alive = keep_alive  # type: ignore[assignment]  # a fraction will do
+            states.append(self.server_state)
+
+    async def app(_: Request) -> PlainTextResponse:
+        return PlainTextResponse(b"x" * size)
+
+    host = EchoHost()
+    host.app = Starlette(routes=[Route("/attached", app)])
+    async with echo_server(host, http=Protocol) as bound:
+        async with connection(bound):
+            while not states:
+                await anyio.sleep(0.01)
+        while states[0].connections:
+            await anyio.sleep(0.01)
+        yield bound, states[0]
+
+
+@asynccontextmanager
+async def connection(bound: BoundServer, *, receive_buffer: int | None = None) -> AsyncIterator[RawPeer]:
+    peer = await RawPeer.connect(bound.host, bound.port, receive_buffer=receive_buffer)
     try:
         with anyio.fail_after(PATIENCE):
             yield peer
@@ -124,6 +152,30 @@ async def test_nothing_else_is_limited_by_the_deadline() -> None:
         assert (await request.receive_head()).startswith(b"HTTP/1.1 200 ")
         await socket.send_text("still there")
         assert (await socket.receive_frame()).payload == b"still there"
+
+
+@pytest.mark.parametrize(
+    ("keep_alive", "size"), [(0.05, 40_000), (5, 40_000), (0.05, 20_000_000), (5, 20_000_000), (1000, 20_000_000)]
+)
+async def test_a_client_that_takes_nothing_of_its_answer_is_cut_off(size: int, keep_alive: float) -> None:
+    """Also of an answer that fits into the server's buffers: so many small ones that the kernel takes no more."""
+    async with large_answers(size, keep_alive) as (bound, state), connection(bound, receive_buffer=4096) as peer:
+        for _ in range(20_000_000 // size):
+            await peer.send(HEAD.encode() + (b"Connection: close\r\n\r\n" if keep_alive > 100 else b"\r\n"))
+        while not state.connections:
+            await anyio.sleep(0.01)
+        while state.connections:
+            await anyio.sleep(0.01)
+
+
+async def test_a_client_that_reads_slowly_gets_it_all() -> None:
+    async with large_answers(8_000_000, 0.05) as (bound, _), connection(bound, receive_buffer=65536) as peer:
+        await peer.send(HEAD.encode() + b"Connection: close\r\n\r\n")
+        received = 0
+        for _ in range(16):  # the kernel takes more only when it has room for a megabyte or so
+            received += len(await peer.receive_some(450_000))
+            await anyio.sleep(0.05)
+        assert received + len(await peer.receive_rest()) > 8_000_000
 
 
 # Size.

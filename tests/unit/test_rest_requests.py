@@ -284,6 +284,14 @@ async def test_a_bug_is_a_problem_and_is_logged(house: RestHouse, caplog: pytest
     assert (await house.ask("GET", "/api/public")).status == 200
 
 
+async def test_a_bug_while_finding_is_a_problem_too(house: RestHouse, caplog: pytest.LogCaptureFixture) -> None:
+    house.transcoder._answered.clear()
+    house.transcoder._answered.append(None)  # type: ignore[arg-type]  # breaks it
+    assert (await house.ask("GET", "/api/public")).problem == (500, "INTERNAL")
+    assert "finding a route failed" in caplog.text
+    assert house.calls() == {}
+
+
 async def test_while_draining_answers_go_on_and_end_their_connections(house: RestHouse) -> None:
     await house.gateway.drain()
     answer = await house.ask("GET", "/api/me", token="alice")

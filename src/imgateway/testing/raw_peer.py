@@ -156,6 +156,10 @@ class RawPeer:
             if frame.opcode == CLOSE:
                 return frame.close_code
 
+    async def receive_some(self, size: int, /) -> bytes:
+        """So many bytes."""
+        return await self._exactly(size)
+
     async def receive_rest(self) -> bytes:
         """Everything until the server closes its side, or resets the connection."""
         try:

@@ -31,11 +31,14 @@ class GatewayHttpProtocol(HttpToolsProtocol):
     Attributes:
         head_seconds: how long a client may take for a request head, from the connection or from the first byte of a
             later request; then it is cut off. Idle keep-alive is limited by uvicorn's `timeout_keep_alive`.
+        stall_seconds: how long a client may take nothing of an answer that waits for it; then it is cut off. What the
+            kernel has taken does not wait, and it takes more only when a good part of its own buffer is empty.
         max_head_bytes: the largest request head.
         max_head_lines: most header lines.
     """
 
     head_seconds = 10.0
+    stall_seconds = 60.0
     max_head_bytes = 32 * 1024
     max_head_lines = 100
 
@@ -50,6 +53,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self.logger = QUIET
         self.access_log = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._stalling: asyncio.TimerHandle | None = None
         self._in_head = True
         self._head_bytes = 0
         self._head_lines = 0
@@ -65,6 +69,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
         self._stop_deadline()
+        self._stop_stalling()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -92,6 +97,21 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             if self._unparsed > self.max_head_bytes:
                 self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request head is too large.")
 
+    def pause_writing(self) -> None:
+        """Much of an answer waits for the client."""
+        super().pause_writing()
+        self._watch_stalling()
+
+    def resume_writing(self) -> None:
+        """The client has taken most of it."""
+        self._stop_stalling()
+        super().resume_writing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """No further request came; what still waits of the last answer is not waited for without end."""
+        super().timeout_keep_alive_handler()
+        self._watch_stalling()
+
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
@@ -117,7 +137,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         cycle = self.cycle
         if cycle is not before:  # else it is an upgrade
-            cycle.transport = JoiningTransport(self.transport, cycle)  # type: ignore[assignment]  # all that it uses
+            cycle.transport = JoiningTransport(self.transport, cycle, self._watch_stalling)  # type: ignore[assignment]  # all that it uses
 
     def on_message_complete(self) -> None:
         """The request's body is complete."""
@@ -141,6 +161,23 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _watch_stalling(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        if waiting and self._stalling is None:
+            self._stalling = self.loop.call_later(self.stall_seconds, self._check_stalling, waiting)
+
+    def _check_stalling(self, waited: int) -> None:
+        self._stalling = None
+        if self.transport.get_write_buffer_size() < waited:
+            self._watch_stalling()
+        else:
+            self.transport.abort()
+
+    def _stop_stalling(self) -> None:
+        if self._stalling is not None:
+            self._stalling.cancel()
+            self._stalling = None
 
     def _upgrade(self, *, followed: bool) -> None:
         if self.scope["http_version"] != "1.1":

@@ -1,6 +1,7 @@
 """An answer's head and body in one write: each write is a system call, and a good part of a small answer's price."""
 
 import asyncio
+from collections.abc import Callable
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
@@ -12,11 +13,15 @@ class JoiningTransport:
     """What uvicorn's cycle of one request writes to: a head whose body's length is known waits for that body.
 
     The application sends the two right after one another. Everything else is written at once.
+
+    Args:
+        on_close: told when the connection was closed, which may still have something to write.
     """
 
-    __slots__ = ("_cycle", "_head", "_transport")
+    __slots__ = ("_cycle", "_head", "_on_close", "_transport")
 
-    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle) -> None:
+    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle, on_close: Callable[[], None]) -> None:
+        self._on_close = on_close
         self._transport = transport
         self._cycle = cycle
         self._head: bytes | None = None
@@ -45,6 +50,7 @@ class JoiningTransport:
             self._transport.write(self._head)
             self._head = b""
         self._transport.close()
+        self._on_close()
 
     def is_closing(self) -> bool:
         """Whether it was closed."""
