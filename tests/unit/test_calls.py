@@ -254,9 +254,10 @@ async def test_calls_and_messages_share_the_window(back_end: BackEnd) -> None:
         assert ann.connection.in_flight == 0
 
 
-async def test_calls_are_bounded_over_all_connections(back_end: BackEnd) -> None:
+@pytest.mark.parametrize(("bound", "value"), [("most", 2), ("most_bytes", 50)])
+async def test_calls_are_bounded_over_all_connections(back_end: BackEnd, bound: str, value: int) -> None:
     async with running_hub(transcoder=back_end) as bench:
-        bench.hub.calls.most = 2
+        setattr(bench.hub.calls, bound, value)
         ann, ben = await bench.connect("ann"), await bench.connect("ben")
         await a_window(bench, ann, back_end, 2)
         assert await call_in_vain(ben, "ask") == {
@@ -268,7 +269,8 @@ async def test_calls_are_bounded_over_all_connections(back_end: BackEnd) -> None
         back_end.go.set()
         for _ in range(2):
             await ann.next("reply")
-        ben.say("ask")
+        # However much it is: nothing else is under way.
+        ben.say("ask", text="x" * 100)
         assert "result" in await ben.next("reply")
 
 
@@ -289,7 +291,7 @@ async def test_a_connection_that_ends_cancels_its_calls_and_nobody_elses(back_en
         assert (await ben.next("reply"))["client_msg_id"] == "w"
         assert ann.connection.in_flight == 0
         # Nothing of it is kept.
-        assert bench.hub.calls._count == 0
+        assert bench.hub.calls._count == bench.hub.calls._bytes == 0
         assert not bench.hub.calls._by_connection
 
 

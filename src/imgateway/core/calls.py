@@ -19,6 +19,8 @@ from imgateway.wire.records import traceparent
 
 MOST_CALLS = 10_000
 """So many are under way at once, over all connections."""
+MOST_BYTES = 64 * 1024 * 1024
+"""So much data they have together."""
 RETRY_AFTER_SECONDS = 1
 
 _log = logging.getLogger(__name__)
@@ -69,18 +71,22 @@ class Calls:
     clock: Clock
     settings: GrpcSettings
     most: int = MOST_CALLS
+    most_bytes: int = MOST_BYTES
     _new: deque[_UnderWay] = attrs.field(factory=deque)
     _by_connection: dict[LiveConnection, set[_UnderWay]] = attrs.field(factory=dict)
     _count: int = 0
+    _bytes: int = 0
     _arrived: anyio.Event = attrs.field(factory=anyio.Event)
 
     def take(self, connection: LiveConnection, call: Call, /) -> None:
-        """Take in a client's call. Never blocks; beyond `most` it is answered `OVERLOADED` at once."""
+        """Take in a client's call. Never blocks; beyond `most` or `most_bytes` it is answered `OVERLOADED` at once."""
         one = _UnderWay(connection, call, connection.identity, self.clock.monotonic())
-        if self._count >= self.most:
+        size = len(call.data)
+        if self._count >= self.most or (self._count and self._bytes + size > self.most_bytes):
             self._answer(one, *self._reply(one, _FULL))
             return
         self._count += 1
+        self._bytes += size
         self._by_connection.setdefault(connection, set()).add(one)
         connection.message_in_flight()
         self._new.append(one)
@@ -144,6 +150,7 @@ class Calls:
 
     def _leave(self, one: _UnderWay) -> None:
         self._count -= 1
+        self._bytes -= len(one.call.data)
         under_way = self._by_connection[one.connection]
         under_way.discard(one)
         if not under_way:
