@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -21,6 +22,16 @@ FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 
 Data = Mapping[str, Any]
+
+_BROKEN_OFF = {"error": {"code": "UNAVAILABLE", "message": "The connection ended: the outcome is unknown."}}
+
+
+class CallError(Exception):
+    """A call has no result. `code` says why."""
+
+    def __init__(self, error: Data) -> None:
+        super().__init__(f"{error['code']}: {error['message']}")
+        self.code = str(error["code"])
 
 
 class ChatClient:
@@ -46,6 +57,7 @@ class ChatClient:
         self._pull = pull
         self._socket: ClientConnection | None = None
         self._unanswered: dict[str, str] = {}
+        self._calls: dict[str, asyncio.Future[Data]] = {}
         self._seen: dict[str, int] = {}
         self._pause = FIRST_PAUSE_SECONDS
         self._come_back_after = 0.0
@@ -57,6 +69,26 @@ class ChatClient:
         self._unanswered[client_msg_id] = _frame("send-message", data)
         await self._offer(client_msg_id)
         return client_msg_id
+
+    async def call(self, kind: str, data: Data) -> Any:
+        """The result of the back end's method that answers frames of type `kind`.
+
+        Raises:
+            CallError: it was refused; or the connection ended first, and nobody knows whether it was done.
+        """
+        client_msg_id = uuid.uuid4().hex
+        answer = self._calls[client_msg_id] = asyncio.get_running_loop().create_future()
+        try:
+            if self._socket is None:
+                raise CallError(_BROKEN_OFF["error"])
+            with suppress(ConnectionClosed):  # then `run` finds it closed as well
+                await self._socket.send(_frame(kind, {**data, "client_msg_id": client_msg_id}))
+            reply = await answer
+        finally:
+            del self._calls[client_msg_id]
+        if "error" in reply:
+            raise CallError(reply["error"])
+        return reply["result"]
 
     @property
     def unanswered(self) -> int:
@@ -70,6 +102,8 @@ class ChatClient:
                 self._come_back_after = 0.0
                 why = await self._connected_once(tasks)
                 self._socket = None
+                for client_msg_id in self._calls:
+                    self._replied({"client_msg_id": client_msg_id, **_BROKEN_OFF})
                 if why is not None:
                     return why
                 # The gateway's wish, or a pause that doubles; at random, so that a crowd does not come back in step.
@@ -110,6 +144,8 @@ class ChatClient:
                         await self._catch_up(conversation_id)
                 case "message-ack":
                     self._unanswered.pop(data["client_msg_id"], None)
+                case "reply":
+                    self._replied(data)
                 case "error":
                     self._refused(data, tasks)
                 case "new-message":
@@ -126,6 +162,7 @@ class ChatClient:
 
     def _refused(self, error: Data, tasks: asyncio.TaskGroup) -> None:
         client_msg_id = error.get("client_msg_id")
+        self._replied({"client_msg_id": client_msg_id, "error": error})  # where it is about a call
         if client_msg_id in self._unanswered:
             if error["code"] == "UNAVAILABLE":
                 tasks.create_task(self._offer_again(client_msg_id, error.get("retryAfter", 1)))
@@ -136,6 +173,11 @@ class ChatClient:
         """By the same id: if the first attempt was written after all, the answer is `duplicate`."""
         await asyncio.sleep(seconds)
         await self._offer(client_msg_id)
+
+    def _replied(self, reply: Data) -> None:
+        answer = self._calls.get(reply.get("client_msg_id", ""))
+        if answer is not None and not answer.done():
+            answer.set_result(reply)
 
     async def _arrived(self, message: Data) -> None:
         conversation_id, seq_id = message["conversationId"], message["seqId"]

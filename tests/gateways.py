@@ -281,7 +281,7 @@ class House:
         assert isinstance(admitted, Admitted), admitted
         socket = socket or SimulatedSocket()
         self.world.tasks.start_soon(socket.carry)
-        client = Client(socket, await self.gateway.open(admitted, JsonCodec(), socket.attach))
+        client = Client(socket, await self.gateway.open(admitted, self.gateway.codecs[0], socket.attach))
         await client.next("welcome")
         return client
 
@@ -319,9 +319,12 @@ async def running_world() -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def running_hub(chosen: Settings | None = None, *, session_ttl_seconds: float = 60.0) -> AsyncIterator[Bench]:
+async def running_hub(
+    chosen: Settings | None = None, *, session_ttl_seconds: float = 60.0, transcoder: Transcoder | None = None
+) -> AsyncIterator[Bench]:
     """A hub that lets clients in."""
     async with running_world() as world, anyio.create_task_group() as tasks:
+        world.transcoder = transcoder
         parts = world.parts(session_ttl_seconds=session_ttl_seconds)
         await parts.ownership.acquire(GATEWAY_ID)
         hub = ConnectionHub(chosen or settings(), parts)
@@ -329,17 +332,21 @@ async def running_hub(chosen: Settings | None = None, *, session_ttl_seconds: fl
             hub.registry, world.publisher, world.observer, world.clock, GATEWAY_ID, world.topics.undelivered
         )
         tasks.start_soon(hub.run)
-        yield Bench(world, hub, router)
+        yield Bench(world, hub, router, parts.codecs[0])
         tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def running_gateway(chosen: Settings | None = None) -> AsyncIterator["House"]:
+async def running_gateway(
+    chosen: Settings | None = None, *, transcoder: Transcoder | None = None
+) -> AsyncIterator["House"]:
     """A gateway that is ready."""
-    async with running_world() as world, new_gateway(world, chosen) as gateway:
-        with anyio.fail_after(PATIENCE_SECONDS):
-            await gateway.wait_ready()
-        yield House(world, gateway)
+    async with running_world() as world:
+        world.transcoder = transcoder
+        async with new_gateway(world, chosen) as gateway:
+            with anyio.fail_after(PATIENCE_SECONDS):
+                await gateway.wait_ready()
+            yield House(world, gateway)
 
 
 def new_gateway(world: World, chosen: Settings | None = None) -> Gateway:

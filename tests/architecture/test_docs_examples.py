@@ -17,12 +17,14 @@ from starlette.routing import BaseRoute
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from imgateway.adapters.jwt import mint_token
-from imgateway.adapters.starlette import gateway_routes
+from imgateway.adapters.jwt import JwtAuthenticator, mint_token
+from imgateway.adapters.memory import Embedded, MemoryTranscoder
+from imgateway.adapters.starlette import application, gateway_routes
 from imgateway.adapters.uvicorn import server_config, serving
 from imgateway.core.gateway import Gateway
 from imgateway.core.settings import AuthSettings, Settings
-from imgateway.model import CloseReason
+from imgateway.model import CloseReason, Identity
+from imgateway.rpc import RestAnswer, RestProblem
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECRET = "9tJfXq2mVw8Lr5Zc1Yk7Hb4Nd6Gs3Pa0"
@@ -230,6 +232,49 @@ async def test_the_client_comes_back_sends_what_was_not_acknowledged_and_asks_fo
         "while there is none",
     }
     assert client.unanswered == 0
+
+
+async def test_the_clients_calls_have_a_result_or_an_error() -> None:
+    waiting, go = anyio.Event(), anyio.Event()
+
+    async def mark_as_read(data: bytes, identity: Identity) -> RestAnswer | RestProblem:
+        seq_id = json.loads(data)["seqId"]
+        if seq_id == 0:
+            return RestProblem(404, "NOT_FOUND", "There is no such message.")
+        if seq_id == 1:
+            waiting.set()
+            await go.wait()
+        return RestAnswer(json.dumps({"user": identity.user_id, "unread": 5 - seq_id}).encode())
+
+    transcoder = MemoryTranscoder()
+    transcoder.answer_message("mark-read", mark_as_read)
+    settings = Settings(auth=AuthSettings(secret=SECRET))
+    authenticator = JwtAuthenticator.from_settings(settings.auth)
+    async with (
+        Embedded().gateway(authenticator, settings, transcoder=transcoder) as gateway,
+        served(application(gateway_routes(gateway))) as address,
+    ):
+        await gateway.wait_ready()
+        conversation = Conversation(address)
+        client = conversation.client
+        with pytest.raises(Exception, match="UNAVAILABLE"):
+            await client.call("mark-read", {"seqId": 2})
+        running = asyncio.create_task(client.run())
+        await client.send("lobby", "hello")
+        with anyio.fail_after(10):
+            while client.unanswered:
+                await anyio.sleep(0.01)
+        slow = asyncio.create_task(client.call("mark-read", {"seqId": 1}))
+        assert await client.call("mark-read", {"seqId": 2}) == {"user": "ann", "unread": 3}
+        with pytest.raises(Exception, match="NOT_FOUND: There is no such message"):
+            await client.call("mark-read", {"seqId": 0})
+        with pytest.raises(Exception, match="INVALID_MESSAGE"):
+            await client.call("mark-unread", {})
+        await waiting.wait()
+        gateway.connections[0].close(CloseReason(4509))
+        with pytest.raises(Exception, match="the outcome is unknown"):
+            await slow
+        assert await running == "closed with 4509"
 
 
 async def test_the_client_stays_away_when_told_to(monkeypatch: pytest.MonkeyPatch) -> None:

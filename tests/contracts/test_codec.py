@@ -1,7 +1,7 @@
 """Codecs: the JSON codec holds to the contract, broken ones do not."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 
 import attrs
@@ -11,8 +11,9 @@ from imgateway.codes import Code
 from imgateway.model import Refusal
 from imgateway.ports import Codec
 from imgateway.testing import CodecSuite, assert_caught
+from imgateway.testing.codec_frames import CANARY
 from imgateway.wire.json_codec import JsonCodec
-from imgateway.wire.messages import ClientMessage, NewMessage, Ping, ServerMessage
+from imgateway.wire.messages import Call, ClientMessage, NewMessage, Ping, Reply, ServerMessage
 
 Decoded = ClientMessage | tuple[Refusal, str | None]
 
@@ -24,6 +25,49 @@ class TestJsonCodec(CodecSuite):
     @asynccontextmanager
     async def make(self) -> AsyncIterator[Codec]:
         yield self.codec()
+
+
+CALL_FRAMES = {
+    '{"type":"ask","data":{}}': Call("ask", b"{}"),
+    '{"data": { "client_msg_id":"m1","n":1e999 } , "timestamp":null,"type":"ask"}': Call(
+        "ask", b'{ "client_msg_id":"m1","n":1e999 }', "m1"
+    ),
+    '{"type":"typing.start","data":{"text":"界 \\u0000","a":{"b":[null]}},"later":[1]}': Call(
+        "typing.start", '{"text":"界 \\u0000","a":{"b":[null]}}'.encode()
+    ),
+}
+HOSTILE_CALLS = (
+    '{"type":"ask"}',
+    *(f'{{"type":"ask","data":{data}}}' for data in ("null", "1", '"x"', "[]", "[{}]", "{", "")),
+    *(f'{{"type":"ask","data":{{"client_msg_id":{value}}}}}' for value in ("null", "1", '""', f'"{"m" * 129}"', "{}")),
+    f'{{"type":"ask","data":{{"{CANARY}":1,"{CANARY}":2}}}}',
+    '{"type":"ask","data":{"a":1},"data":{"a":1}}',
+    '{"type":"ask","data":{"a":[{"b":1,"\\u0062":2}]}}',
+    '{"type":"ask","type":"ask","data":{}}',
+    '{"type":"ask","data":{},"timestamp":"now"}',
+    *(f'{{"type":"ask","data":{{"a":{value}}}}}' for value in (r'"\ud800"', '"\ud800"', "NaN", "01", '"\n"', "[" * 32)),
+    f'{{"type":"ask","data":{{"a":{"[" * 31}{"]" * 31}}}}}',
+    f'{{"type":"ask","data":{{"a":{"[" * 200_000}{"]" * 200_000}}}}}',
+    *(f'{{"type":"{type_}","data":{{}}}}' for type_ in ("Ask", "ask ", "asks", "typing.stop")),
+)
+
+
+@pytest.mark.anyio
+class TestJsonCodecWithCalls(CodecSuite):
+    """What is no call is read as ever."""
+
+    @asynccontextmanager
+    async def make(self) -> AsyncIterator[Codec]:
+        yield JsonCodec(frozenset({"ask", "typing.start"}))
+
+    def client_frames(self) -> Mapping[str, ClientMessage]:
+        return {**super().client_frames(), **CALL_FRAMES}
+
+    def hostile_frames(self) -> Iterable[str]:
+        return (*super().hostile_frames(), *HOSTILE_CALLS)
+
+    def frames_about(self) -> Mapping[str, str]:
+        return {**super().frames_about(), '{"type":"ask","data":{"client_msg_id":"m4"},"timestamp":{}}': "m4"}
 
 
 class HasNoName(JsonCodec):
@@ -104,6 +148,16 @@ class RoundsIds(JsonCodec):
         return json.dumps(frame).encode()
 
 
+class DropsNothingness(JsonCodec):
+    """A result of null is a result."""
+
+    def encode(self, message: ServerMessage, timestamp: int, /) -> bytes:
+        frame = json.loads(super().encode(message, timestamp))
+        if isinstance(message, Reply) and frame["data"].get("result") is None:
+            frame["data"].pop("result", None)
+        return json.dumps(frame).encode()
+
+
 class HasAClock(JsonCodec):
     told = 0
 
@@ -136,6 +190,7 @@ class CutsLongPayloads(JsonCodec):
         (QuotesTheFrame, "a_refusal_repeats_nothing"),
         (GetsTired, "a_frame_leaves_no_trace"),
         (RoundsIds, "what_the_server_says_can_be_read"),
+        (DropsNothingness, "what_the_server_says_can_be_read"),
         (HasAClock, "what_the_server_says_can_be_read payloads_are_utf8_and_always_the_same"),
         (WritesLatin1, "what_the_server_says_can_be_read payloads_are_utf8_and_always_the_same"),
         (CutsLongPayloads, "large_payloads_are_whole"),

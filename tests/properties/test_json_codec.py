@@ -14,6 +14,7 @@ from imgateway.wire.json_codec import JsonCodec
 from imgateway.wire.json_guard import MAX_DEPTH
 from imgateway.wire.messages import (
     UNSET,
+    Call,
     ErrorMessage,
     MarkRead,
     MessageAck,
@@ -78,6 +79,7 @@ def test_a_damaged_frame_is_a_message_or_a_refusal(text: str, at: int, put_in: s
         frame = json.loads(damaged)
         assert isinstance(frame, dict)
         assert not _repeats_a_name(damaged)
+        assert not isinstance(outcome, Call)
         assert frame["type"] == outcome.TYPE
 
 

@@ -10,10 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from imgateway.codes import Code
 from imgateway.wire.json_codec import JsonCodec
-from imgateway.wire.messages import MarkRead, Ping, RefreshToken, SendMessage
+from imgateway.wire.messages import Call, MarkRead, Ping, RefreshToken, SendMessage
 from imgateway.wire.session import ADMITTED, MOVES, ClientSession, Rejected, SessionMove, SessionState
 
-CODEC = JsonCodec()
+CODEC = JsonCodec(frozenset({"ask"}))
 FRAMES: list[dict[str, Any]] = [
     {
         "type": "send-message",
@@ -22,6 +22,8 @@ FRAMES: list[dict[str, Any]] = [
     {"type": "mark-read", "data": {"conversationId": "c", "seqId": 1, "client_msg_id": "n"}},
     {"type": "mark-read", "data": {"conversationId": "c", "seqId": 1}},
     {"type": "refresh-token", "data": {"token": "t"}},
+    {"type": "ask", "data": {"client_msg_id": "o"}},
+    {"type": "ask", "data": {}},
     {"type": "ping", "data": {}},
 ]
 malformed = st.sampled_from(("", "{}", "[]", "nonsense", '{"type":"nonsense"}', '{"type":"ping","type":"ping"}'))
@@ -84,7 +86,7 @@ def test_only_closing_ends_a_session_and_nothing_leads_back() -> None:
 
 
 def test_what_may_be_said_shrinks_with_parting() -> None:
-    assert ADMITTED[SessionState.OPEN] == {SendMessage, MarkRead, Ping, RefreshToken}
+    assert ADMITTED[SessionState.OPEN] == {SendMessage, MarkRead, Call, Ping, RefreshToken}
     assert ADMITTED[SessionState.DRAINING] == {Ping}
     assert not ADMITTED[SessionState.OPENING] | ADMITTED[SessionState.CLOSED]
 

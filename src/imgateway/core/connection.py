@@ -17,6 +17,7 @@ from imgateway.ports import Codec, Settlement, Transport
 from imgateway.wire.frames import Frame, text_frame
 from imgateway.wire.messages import (
     UNSET,
+    Call,
     ErrorMessage,
     MarkRead,
     Ping,
@@ -220,15 +221,9 @@ class LiveConnection:
         self, code: Code, message: str, details: str = "", *, about: str | None = None, retry_after: int | None = None
     ) -> None:
         """Tell the client what was refused; `about` is the message's `client_msg_id`."""
-        self.say(
-            ErrorMessage(
-                code.value,
-                message,
-                details,
-                UNSET if about is None else about,
-                UNSET if retry_after is None else retry_after,
-            )
-        )
+        named = UNSET if about is None else about
+        later = UNSET if retry_after is None else retry_after
+        self.say(ErrorMessage(code.value, message, details, named, later))
 
     def flush(self) -> bool:
         """Write everything that waits; False where the kernel has not taken it all yet."""
@@ -286,6 +281,8 @@ class LiveConnection:
         elif kind is Ping:
             if self._afford_control():
                 self.say(Pong())
+        elif isinstance(message, Call):
+            self._host.call_arrived(self, message)
         elif isinstance(message, RefreshToken):
             if self._afford_control():
                 self._host.token_arrived(self, message.token)

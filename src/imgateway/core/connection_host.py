@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from imgateway.core.settings import ConnectionSettings
 from imgateway.ports import Clock, GatewayObserver
-from imgateway.wire.messages import MarkRead, SendMessage
+from imgateway.wire.messages import Call, MarkRead, SendMessage
 
 if TYPE_CHECKING:
     from imgateway.core.connection import LiveConnection
@@ -48,6 +48,10 @@ class ConnectionHost(Protocol):
 
     def message_arrived(self, connection: "LiveConnection", message: SendMessage | MarkRead, /) -> None:
         """A client's message for the back end."""
+        ...
+
+    def call_arrived(self, connection: "LiveConnection", call: Call, /) -> None:
+        """A client's call of a back end's method."""
         ...
 
     def token_arrived(self, connection: "LiveConnection", token: str, /) -> None:

@@ -8,6 +8,7 @@ import anyio
 
 from imgateway.codes import Code
 from imgateway.core.admission import Admission, Admitted, Place
+from imgateway.core.calls import Calls
 from imgateway.core.connection import LiveConnection
 from imgateway.core.eviction import Evictor
 from imgateway.core.flushing import Flusher
@@ -18,10 +19,11 @@ from imgateway.core.presence import Presence
 from imgateway.core.pulse import Hold
 from imgateway.core.registry import ConnectionRegistry
 from imgateway.core.settings import ConnectionSettings, Settings
+from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.core.settings_services import KafkaSettings
 from imgateway.model import CloseReason, ConnectionId, Credentials, DevicePolicy, Refusal
 from imgateway.ports import Clock, Codec, GatewayObserver, Transport, TransportListener
-from imgateway.wire.messages import MarkRead, SendMessage, TokenRefreshed, Welcome
+from imgateway.wire.messages import Call, MarkRead, SendMessage, TokenRefreshed, Welcome
 
 TICK_SECONDS = 0.25
 ID_BYTES = 16
@@ -66,6 +68,7 @@ class ConnectionHub:
             delivery_timeout_seconds=broker.delivery_timeout_seconds,
             extra_as_text=broker.extra_as == "string",
         )
+        self.calls = Calls(parts.transcoder, parts.observer, parts.clock, settings.grpc or GrpcSettings())
         self._flusher = Flusher(parts.clock)
         self._wheel = HeartbeatWheel(TICK_SECONDS)
         self._sockets: dict[LiveConnection, Place] = {}
@@ -79,6 +82,7 @@ class ConnectionHub:
             tasks.start_soon(self._flusher.run)
             tasks.start_soon(self.presence.run)
             tasks.start_soon(self._check_tokens)
+            tasks.start_soon(self.calls.run)
             tasks.start_soon(self.admission.turnstile.run)
             while True:
                 await anyio.sleep(TICK_SECONDS)
@@ -168,6 +172,7 @@ class ConnectionHub:
         self.registry.remove(connection)
         self._wheel.remove(connection)
         self.presence.withdraw(connection)
+        self.calls.cancel(connection)
 
     def gone(self, connection: LiveConnection, close_code: int, /) -> None:
         """A connection's socket is closed."""
@@ -219,6 +224,10 @@ class ConnectionHub:
     def message_arrived(self, connection: LiveConnection, message: SendMessage | MarkRead, /) -> None:
         """Take the message in."""
         self.intake.take(connection, message)
+
+    def call_arrived(self, connection: LiveConnection, call: Call, /) -> None:
+        """Make the call."""
+        self.calls.take(connection, call)
 
     def token_arrived(self, connection: LiveConnection, token: str, /) -> None:
         """Check the token, without reading on meanwhile."""

@@ -28,8 +28,9 @@ class GatewayParts:
         consumer: makes a consumer of the gateway's downstream topic; called again for each tenure, and each consumer
             is closed by the gateway.
         session_ttl_seconds: the session store's time to live.
-        codecs: those that clients may choose by subprotocol; the first one is the default.
         transcoder: answers REST requests and clients' calls; None where there are none.
+        codecs: those that clients may choose by subprotocol; the first one is the default. Unset: JSON, in which the
+            transcoder's types of messages are calls.
         health: what else readiness depends on, by the name that `/readyz` shows.
     """
 
@@ -43,6 +44,10 @@ class GatewayParts:
     clock: Clock
     topics: Topics = attrs.field(factory=Topics)
     session_ttl_seconds: float = 60.0
-    codecs: tuple[Codec, ...] = attrs.field(factory=lambda: (JsonCodec(),))
     transcoder: Transcoder | None = None
+    codecs: tuple[Codec, ...] = attrs.field()
     health: Mapping[str, Callable[[], bool]] = attrs.field(factory=dict)
+
+    @codecs.default
+    def _json(self) -> tuple[Codec, ...]:
+        return (JsonCodec(frozenset() if self.transcoder is None else self.transcoder.message_types),)

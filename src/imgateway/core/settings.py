@@ -210,7 +210,9 @@ class ConnectionSettings:
     )
     max_inflight_messages: int = attrs.field(
         default=64,
-        metadata=key("Messages of one connection that wait for the broker; then reading pauses.", rule=at_least(1)),
+        metadata=key(
+            "Messages and calls of one connection that wait for an answer; then reading pauses.", rule=at_least(1)
+        ),
     )
 
 

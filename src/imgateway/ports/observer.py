@@ -48,7 +48,7 @@ class GatewayObserver(Protocol):
         """A call of a method (`pkg.Service/Method`) ended: `OK`, or the code of the problem that answered it.
 
         Calls that were refused before a back end was asked count as well; `CANCELLED` where the client went away. The
-        methods are those of the routes, nothing that a client named.
+        methods are those of the routes and of the types of messages that are calls, nothing that a client named.
         """
         ...
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from imgateway.wire.messages import (
+    Call,
     ClientMessage,
     ErrorMessage,
     MarkRead,
@@ -14,6 +15,8 @@ from imgateway.wire.messages import (
     Pong,
     Reconnect,
     RefreshToken,
+    Reply,
+    ReplyError,
     SenderData,
     SendMessage,
     ServerMessage,
@@ -185,6 +188,23 @@ SERVER_FRAMES: Final[tuple[tuple[ServerMessage, str, Any], ...]] = (
         "error",
         {"code": "UNAVAILABLE", "message": "Try again.", "details": "d", "client_msg_id": "m1", "retryAfter": 2},
     ),
+    (
+        Reply.of(Call("t", b"{}", "m1"), f'{{"id":{BIG}, "text":"界"}}'.encode()),
+        "reply",
+        {"client_msg_id": "m1", "result": {"id": BIG, "text": "界"}},
+    ),
+    (Reply.of(Call("t", b"{}"), b"null"), "reply", {"result": None}),
+    (
+        Reply("m1", error=ReplyError("NOT_FOUND", "Nobody.", [{"@type": "t", "a": [1]}], 2)),
+        "reply",
+        {
+            "client_msg_id": "m1",
+            "error": {
+                "code": "NOT_FOUND", "message": "Nobody.", "details": [{"@type": "t", "a": [1]}], "retryAfter": 2,
+            },
+        },
+    ),
+    (Reply(error=ReplyError("INTERNAL", "")), "reply", {"error": {"code": "INTERNAL", "message": ""}}),
     (Reconnect(1500, "drain"), "reconnect", {"afterMs": 1500, "reason": "drain"}),
     (Pong(), "pong", {}),
     (TokenRefreshed(BIG), "token-refreshed", {"tokenExpiresAt": BIG}),

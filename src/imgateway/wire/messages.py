@@ -5,6 +5,7 @@ Every struct but `SignalMessage` is the `data` object of the frame type named in
 can't be part of a circle, so the garbage collector need not look at them (`gc=False`).
 """
 
+import re
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -53,7 +54,21 @@ class RefreshToken(msgspec.Struct, frozen=True):
         return "RefreshToken(token=…)"
 
 
-ClientMessage = SendMessage | MarkRead | Ping | RefreshToken
+class Call(msgspec.Struct, frozen=True):
+    """Client: a message that a method of a back end answers.
+
+    Attributes:
+        type: the frame's type.
+        data: the frame's data as it was written: a JSON object.
+        client_msg_id: what the client tells the reply by, where it gave one.
+    """
+
+    type: str
+    data: bytes
+    client_msg_id: Id | UnsetType = UNSET
+
+
+ClientMessage = SendMessage | MarkRead | Ping | RefreshToken | Call
 
 
 class Welcome(msgspec.Struct, frozen=True, rename="camel"):
@@ -153,13 +168,50 @@ class TokenRefreshed(msgspec.Struct, frozen=True, rename="camel"):
     token_expires_at: int
 
 
-ServerMessage = Welcome | MessageAck | NewMessage | SignalMessage | ErrorMessage | Reconnect | Pong | TokenRefreshed
+class ReplyError(msgspec.Struct, frozen=True, rename={"retry_after": "retryAfter"}):
+    """Why a call has no result; `details` are JSON objects with an `@type` each, where there are any."""
+
+    code: str
+    message: str
+    details: list[dict[str, Any]] | UnsetType = UNSET
+    retry_after: int | UnsetType = UNSET
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """Server: the answer to a `Call`: its result, or why there is none. `client_msg_id` is the call's."""
+
+    TYPE: ClassVar = "reply"
+    client_msg_id: str | UnsetType = UNSET
+    result: Any = UNSET
+    error: ReplyError | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, call: Call, result: bytes, /) -> "Reply":
+        """With a result: the text of one JSON value."""
+        return cls(call.client_msg_id, msgspec.Raw(result))
+
+
+ServerMessage = (
+    Welcome | MessageAck | NewMessage | SignalMessage | ErrorMessage | Reply | Reconnect | Pong | TokenRefreshed
+)
 
 RESERVED_TYPES = frozenset(
     message.TYPE
     for message in (
         SendMessage, MarkRead, Ping, RefreshToken,
-        Welcome, MessageAck, NewMessage, ErrorMessage, Reconnect, Pong, TokenRefreshed,
+        Welcome, MessageAck, NewMessage, ErrorMessage, Reply, Reconnect, Pong, TokenRefreshed,
     )
-) | {"message-received", "reply"}  # fmt: skip
+) | {"message-received"}  # fmt: skip
 """Frame types with a meaning of their own: a signal that calls itself so is refused."""
+
+_CALL_TYPE = re.compile(r"[a-z0-9._-]{1,64}")
+
+
+def may_be_call(type_: str, /) -> bool:
+    """Whether client messages of this type may be calls.
+
+    The name has 1 to 64 characters of `a-z0-9._-`. Of the types with a meaning of their own only those may be that go
+    to a back end anyway.
+    """
+    taken = RESERVED_TYPES - {SendMessage.TYPE, MarkRead.TYPE}
+    return type_ not in taken and _CALL_TYPE.fullmatch(type_) is not None

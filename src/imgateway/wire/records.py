@@ -101,6 +101,11 @@ _message_decoder = msgspec.json.Decoder(_DownstreamRecord)
 _signal_decoder = msgspec.json.Decoder(_SignalRecord)
 
 
+def traceparent(trace_id: str, /) -> str:
+    """A trace id as W3C Trace Context has it (level 1 section 3.2); the span id is the trace id's second half."""
+    return f"00-{trace_id}-{trace_id[16:]}-01"
+
+
 def encode_upstream(
     envelope: Envelope, topic: str, priority: Priority, /, *, extra_as_text: bool = False
 ) -> OutgoingRecord:
@@ -108,8 +113,7 @@ def encode_upstream(
 
     With `extra_as_text` the record's `extra` is the object's JSON text, for back ends that want it so.
 
-    The headers carry the trace both plainly (`trace_id`) and as W3C Trace Context (`traceparent`, level 1 section 3.2),
-    whose span id is the trace id's second half.
+    The headers carry the trace both plainly (`trace_id`) and as W3C Trace Context (`traceparent`).
     """
     trace_id = envelope.trace_id
     extra: object = UNSET if envelope.extra is None else envelope.extra
@@ -135,7 +139,7 @@ def encode_upstream(
         value=value,
         headers=(
             ("trace_id", trace_id.encode()),
-            ("traceparent", f"00-{trace_id}-{trace_id[16:]}-01".encode()),
+            ("traceparent", traceparent(trace_id).encode()),
             ("priority", priority.value.encode()),
         ),
     )

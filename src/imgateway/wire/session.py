@@ -9,7 +9,7 @@ import attrs
 from imgateway.codes import Code
 from imgateway.model import Refusal
 from imgateway.wire.codec import Codec
-from imgateway.wire.messages import ClientMessage, MarkRead, Ping, RefreshToken, SendMessage
+from imgateway.wire.messages import Call, ClientMessage, MarkRead, Ping, RefreshToken, SendMessage
 
 
 class SessionState(Enum):
@@ -49,7 +49,7 @@ MOVES: Mapping[tuple[SessionState, SessionMove], SessionState] = MappingProxyTyp
 ADMITTED: Mapping[SessionState, frozenset[type[ClientMessage]]] = MappingProxyType(
     {
         SessionState.OPENING: frozenset(),
-        SessionState.OPEN: frozenset((SendMessage, MarkRead, Ping, RefreshToken)),
+        SessionState.OPEN: frozenset((SendMessage, MarkRead, Call, Ping, RefreshToken)),
         SessionState.DRAINING: frozenset((Ping,)),
         SessionState.CLOSED: frozenset(),
     }
