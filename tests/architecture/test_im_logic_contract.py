@@ -4,7 +4,11 @@ import pytest
 from google.api.annotations_pb2 import http
 from google.protobuf.descriptor import Descriptor, FileDescriptor, MethodDescriptor
 
+from imgateway.adapters.grpc.routing import RouteTable
+from imgateway.adapters.grpc.schema import read_descriptor_set
+from imgateway_cli.demo.app import demo_settings
 from imgateway_im_logic.generated.im.logic.v1 import auth_pb2, common_pb2, conversation_pb2, message_pb2
+from imgateway_im_logic.server import PUBLIC, descriptor_set_path
 
 PAGED = "user_id=1 page=2 page_size=3 type_filter=4 order_by=5"
 LIST = "conversations=1 total=2 page=3 page_size=4 has_more=5"
@@ -127,3 +131,14 @@ def test_paths_are_gochats_and_what_is_ours_says_so() -> None:
             assert rule.body == ("*" if verb in ("post", "put") else "")
     assert found == PATHS | OURS
     assert set(methods()) == set(METHODS) | set(OURS)
+
+
+def test_the_gateway_can_serve_every_rule() -> None:
+    settings = demo_settings(8080, "x" * 32, 9001).grpc
+    assert settings is not None
+    table = RouteTable.build(read_descriptor_set(descriptor_set_path()), settings)
+    assert table.problems == ()
+    served = {route.rest.rpc: f"{route.rest.http_method} {route.rest.path}" for route in table.routes}
+    rules = {f"im.logic.v1.{name.replace('.', '/')}": path for name, path in (PATHS | OURS).items()}
+    assert served == {rpc: path.replace(" ", " /api") for rpc, path in rules.items()}
+    assert {route.rest.rpc for route in table.routes if route.rest.public} == set(PUBLIC)
