@@ -1,18 +1,15 @@
 """What the keys of `[grpc]` demand of each other, and of other sections."""
 
-import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from imgateway.core.settings_grpc import ANY_SERVICE, GrpcSettings
 from imgateway.core.settings_grpc_rules import METHOD, is_service
 from imgateway.core.settings_problems import Problem, certificate_and_key, file, shown, within
-from imgateway.wire.messages import RESERVED_TYPES, MarkRead, SendMessage
+from imgateway.wire.messages import may_be_call
 
 if TYPE_CHECKING:
     from imgateway.core.settings import Settings
-
-_MESSAGE_TYPE: Final = re.compile(r"[a-z0-9._-]{1,64}")
 
 
 def grpc(settings: "Settings") -> Iterator[Problem]:
@@ -56,7 +53,7 @@ def _services(grpc: GrpcSettings, *, registry: bool) -> Iterator[Problem]:
 def _messages(grpc: GrpcSettings) -> Iterator[Problem]:
     for name, rpc in grpc.messages.items():
         key = within("grpc.messages", name)
-        if not _is_mappable(name):
+        if not may_be_call(name):
             yield Problem(
                 (key,),
                 "expected a type that clients send: 1 to 64 characters out of a-z 0-9 . _ -, and none that the gateway "
@@ -64,11 +61,6 @@ def _messages(grpc: GrpcSettings) -> Iterator[Problem]:
             )
         if not METHOD.holds(rpc):
             yield Problem((key,), f"expected {METHOD.expectation}, got {shown(rpc)}")
-
-
-def _is_mappable(message_type: str) -> bool:
-    taken = RESERVED_TYPES - {SendMessage.TYPE, MarkRead.TYPE}
-    return _MESSAGE_TYPE.fullmatch(message_type) is not None and message_type not in taken
 
 
 def _tls(grpc: GrpcSettings) -> Iterator[Problem]:
