@@ -14,6 +14,8 @@ from tests.e2e.gateway_process import _CLEAN as CLEAN
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from imgateway_cli.demo.page import POLICY
+
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
 RUN = Path(__file__).parents[2] / "examples" / "real_stack" / "run.py"
@@ -49,6 +51,10 @@ async def test_two_people_chat_through_two_gateways() -> None:
             while "Open http" not in said:
                 said += (await stack.stdout.receive()).decode()
         (alice, of_alice), (_, of_bob) = await logged_in(port, "Alice"), await logged_in(port, "小明")
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+            assert (await http.get("/")).headers["content-security-policy"] == POLICY
+            script = await http.get("/demo/app.js")
+            assert (script.status_code, script.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
         # nginx gives each gateway the next client.
         assert {(await frame(socket, "welcome"))["gatewayId"] for socket in (of_alice, of_bob)} == {
             "gateway-1",
