@@ -22,6 +22,7 @@ from imgateway.core.settings import Settings
 from imgateway.core.settings_keys import key_info, section_class
 from imgateway.core.settings_loading import SECTIONS
 from imgateway.core.settings_pending import PENDING_KEYS, PENDING_SECTIONS
+from imgateway.core.settings_tables import is_table, member_type
 from imgateway.core.settings_values import described
 from imgateway_cli.main import cli
 
@@ -38,6 +39,7 @@ _DERIVED: Final = {
 def tables() -> dict[str, str]:
     """Every generated piece by name, as Markdown that ends with a line break."""
     found = {f"settings.{section}": _settings(section) for section in SECTIONS}
+    found |= dict(_nested())
     found["settings.pending"] = _pending()
     found["codes"] = _codes()
     found["metrics"] = _metrics()
@@ -70,11 +72,24 @@ def _settings(section: str) -> str:
 
 
 def _keys(section: str) -> Iterator[tuple[str, ...]]:
-    values = section_class(getattr(attrs.fields(Settings), section))()
-    for name, attribute in SECTIONS[section].items():
-        info, default = key_info(attribute), getattr(values, name)
+    yield from _rows(section, section_class(getattr(attrs.fields(Settings), section)))
+
+
+def _nested() -> Iterator[tuple[str, str]]:
+    """The keys of tables whose names are the user's choice."""
+    for section, keys in SECTIONS.items():
+        for name, attribute in keys.items():
+            if is_table(attribute.type) and attrs.has(member := member_type(attribute.type)):
+                head = ("key", "default", "expected", "meaning")
+                yield f"settings.{section}.{name}", _table(head, *_rows(f"{section}.{name}", member))
+
+
+def _rows(prefix: str, kind: Any) -> Iterator[tuple[str, ...]]:
+    values = kind()
+    for attribute in attrs.fields(kind):
+        name, info, default = attribute.name, key_info(attribute), getattr(values, attribute.name)
         expected = info.rule.expectation if info.rule else described(attribute.type)
-        unset = _DERIVED.get(f"{section}.{name}", "not set")
+        unset = _DERIVED.get(f"{prefix}.{name}", "not set")
         yield (
             f"`{name}`",
             unset if default is None else f"`{_toml(default)}`",

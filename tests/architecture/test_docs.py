@@ -13,14 +13,20 @@ from typing import Any, cast
 
 import attrs
 import click
+import google.api
+import grpc_tools
 import msgspec
 import pytest
+from grpc_tools import protoc
 from uvicorn.importer import import_from_string
 from uvicorn.main import main as uvicorn_command
 
 from imgateway.adapters.etcd.instances import to_value
+from imgateway.adapters.grpc.routing import RouteTable
+from imgateway.adapters.grpc.schema import read_descriptor_set
 from imgateway.adapters.jwt.refusals import expired
 from imgateway.adapters.starlette.problems import problem
+from imgateway.core.settings_grpc import GrpcServiceSettings, GrpcSettings
 from imgateway.core.settings_loading import SECTIONS, load
 from imgateway.core.settings_pending import PENDING_KEYS
 from imgateway.core.settings_services import KafkaSettings
@@ -41,7 +47,7 @@ from imgateway.wire import messages
 from imgateway.wire.json_codec import JSON_V1, JsonCodec
 from imgateway.wire.records import decode_downstream, encode_undelivered, encode_upstream
 from imgateway_cli.bench.fleet import Outcome
-from imgateway_cli.bench.plan import Down, GivenTokens, Hold, Plan, Up
+from imgateway_cli.bench.plan import Down, GivenTokens, Hold, Plan, Rest, Up
 from imgateway_cli.bench.report import report_of
 from imgateway_cli.bench.tally import Tally
 from imgateway_cli.bench.target import Target
@@ -99,7 +105,7 @@ def each(*infos: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("block", found, ids=str)
 
 
-CHECKED = ("python", "toml", "json", "sh", "console", "text", "nginx", "haproxy")
+CHECKED = ("python", "toml", "json", "proto", "sh", "console", "text", "nginx", "haproxy")
 
 
 @pytest.mark.parametrize("block", blocks(), ids=str)
@@ -132,6 +138,23 @@ def test_toml_is_accepted(block: Block, tmp_path: Path, monkeypatch: pytest.Monk
     auth = document.get("auth", {})
     symmetric = auth and auth.get("algorithms", ["HS256"])[0].startswith("HS")
     load(file, {"IMGATEWAY_AUTH__SECRET": SECRET} if symmetric and "secret" not in auth else {}, {})
+
+
+# Protos: they compile, and make routes without a complaint.
+
+
+@each("proto")
+def test_protos_make_routes(block: Block, tmp_path: Path) -> None:
+    (tmp_path / "shown.proto").write_text(block.body)
+    includes = [tmp_path, Path(grpc_tools.__file__).parent / "_proto", Path(google.api.__path__[0]).parents[1]]
+    target = tmp_path / "shown.binpb"
+    paths = [f"--proto_path={folder}" for folder in includes]
+    status = protoc.main(["protoc", *paths, "--include_imports", f"--descriptor_set_out={target}", "shown.proto"])
+    assert status == 0
+    services = {"*": GrpcServiceSettings(target="127.0.0.1:1")}
+    table = RouteTable.build(read_descriptor_set(str(target)), GrpcSettings(services=services))
+    assert table.routes
+    assert table.problems == ()
 
 
 # JSON: frames, records and problems, to the letter.
@@ -224,10 +247,11 @@ def test_problems_are_what_the_gateway_answers(block: Block) -> None:
 
 
 PLAN = Plan(Target("127.0.0.1", 8080, "127.0.0.1", "/ws"), GivenTokens(()), 1, 1, None, 1, Hold(1))
-LOADS: dict[str, Hold | Up | Down] = {
+LOADS: dict[str, Hold | Up | Down | Rest] = {
     "connect": Hold(1),
     "up": Up(1, None, 1, 1, 1, 1, ""),
     "down": Down(KafkaSettings(), "", 1, 1, 1, 1, 1, ""),
+    "rest": Rest(b"", False, 1, 1, 1),
 }
 
 
@@ -242,7 +266,7 @@ def test_reports_are_what_bench_prints(block: Block) -> None:
     plan = attrs.evolve(PLAN, load=LOADS[shown["command"]])
     report = report_of(plan, Outcome(Tally(), interrupted=False))
     for part in (shown, *(member for member in shown.values() if isinstance(member, dict))):
-        for name in {"failed", "lost", "errors", "gateways", "write_errors"} & set(part):
+        for name in {"failed", "lost", "errors", "gateways", "write_errors", "statuses"} & set(part):
             part[name] = {} if isinstance(part[name], dict) else part[name]
     assert list(shown) == list(report)
     assert keys(shown) == keys(report)
@@ -295,6 +319,8 @@ def test_commands_exist_and_take_these_options(block: Block, monkeypatch: pytest
         elif (program, *arguments[:2]) == ("python", "-m", "imgateway_im_logic"):
             monkeypatch.setenv("IMGATEWAY_AUTH__SECRET", "x" * 32)
             assert parse(arguments[2:]).kafka
+        elif (program, *arguments[:2]) == ("python", "-m", "grpc_tools.protoc"):
+            assert "--include_imports" in arguments  # or the gateway refuses the file
         elif program in ("python", "python3"):
             assert arguments[0] == "-c" or (ROOT / arguments[0]).is_file(), arguments
         else:
