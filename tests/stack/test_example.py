@@ -4,9 +4,12 @@ import json
 import signal
 import sys
 import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.abc
 import httpx
 import pytest
 from servers import free_port
@@ -42,9 +45,22 @@ async def frame(socket: ClientConnection, kind: str) -> dict[str, str]:
                 return found["data"]  # type: ignore[no-any-return]  # JSON
 
 
+@asynccontextmanager
+async def running_stack(port: int) -> AsyncIterator[anyio.abc.Process]:
+    """The example as a process; asked to end however the test goes, since all that it has started ends with it."""
+    async with await anyio.open_process([sys.executable, str(RUN), "--port", str(port)], env=CLEAN) as stack:
+        try:
+            yield stack
+        finally:
+            with anyio.move_on_after(60, shield=True):
+                if stack.returncode is None:
+                    stack.send_signal(signal.SIGTERM)
+                    await stack.wait()
+
+
 async def test_two_people_chat_through_two_gateways() -> None:
     port = free_port()
-    async with await anyio.open_process([sys.executable, str(RUN), "--port", str(port)], env=CLEAN) as stack:
+    async with running_stack(port) as stack:
         assert stack.stdout is not None
         said = ""
         with anyio.fail_after(90):
@@ -67,7 +83,5 @@ async def test_two_people_chat_through_two_gateways() -> None:
         assert (arrived["content"], arrived["sender"]["id"]) == ("你好", alice)  # type: ignore[index]  # an object
         await of_alice.close()
         await of_bob.close()
-        stack.send_signal(signal.SIGTERM)
-        with anyio.fail_after(60):
-            await stack.wait()
+    assert stack.returncode is not None
     assert "Traceback" not in said
