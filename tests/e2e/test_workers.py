@@ -15,10 +15,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from servers import KafkaServer, RedisServer
 from tests.e2e.gateway_process import GatewayProcess, gateway_process
+from tests.e2e.im_logic import im_logic
 from tests.e2e.running_gateway import mint
 from tests.e2e.websocket_client import PATIENCE_SECONDS, Client
 
 from imgateway.testing.raw_peer import RawPeer
+from imgateway_im_logic.server import descriptor_set_path
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -118,6 +120,20 @@ async def one_on_each(process: GatewayProcess, stack: AsyncExitStack) -> dict[st
         if len(found) == 2:
             return found
     pytest.fail(f"only {set(found)} was ever met")
+
+
+async def test_every_worker_serves_rest(servers: Servers) -> None:
+    async with im_logic() as back_end:
+        settings: dict[str, Any] = {
+            "GRPC__DESCRIPTOR_SET": descriptor_set_path(),
+            "GRPC__SERVICES": f'{{"*": {{"target": "{back_end.channel_target}"}}}}',
+            "GRPC__PUBLIC": "im.logic.v1.AuthService/*",
+        }
+        async with workers(servers, "w-rest", **settings) as process:
+            for _ in range(ENOUGH):  # each over a connection of its own, so that both workers are met
+                document = await process.get("/openapi.json")
+                assert "/api/auth/guest" in document.json()["paths"]
+                assert (await process.get("/api/conversations")).status_code == 401
 
 
 async def test_the_port_is_shared_and_the_metrics_are_one_text(servers: Servers) -> None:

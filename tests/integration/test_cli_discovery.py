@@ -1,19 +1,25 @@
-"""`imgateway check` and `imgateway routes` with services that are found in a real etcd."""
+"""`imgateway check`, `routes` and `serve` with services that are found in a real etcd."""
 
 import json
 import sys
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio
+import httpx
 import pytest
 from servers import EtcdServer
 from tests.e2e.gateway_process import _CLEAN as CLEAN
+from tests.e2e.gateway_process import gateway_process
 from tests.e2e.im_logic import im_logic
+from tests.e2e.running_gateway import mint
+from tests.e2e.websocket_client import PATIENCE_SECONDS
 
 from imgateway.adapters.etcd import EtcdAccess, EtcdRegistrar
 from imgateway.model import ServiceInstance
+from imgateway_im_logic.server import descriptor_set_path
 
 pytestmark = pytest.mark.anyio
 
@@ -68,3 +74,21 @@ async def test_routes_are_those_of_an_instance_that_answers(etcd_server: EtcdSer
         code, output, errors = await run(etcd_server, name, "routes")
     assert (code, errors) == (0, [])
     assert any("im.logic.v1.AuthService/Login" in line for line in output)
+
+
+async def test_the_gateway_calls_what_etcd_knows(etcd_server: EtcdServer, name: str) -> None:
+    async with im_logic() as back_end, registered(etcd_server, name, back_end.channel_target):
+        settings: dict[str, Any] = {
+            "ETCD__ENDPOINTS": etcd_server.url,
+            "GRPC__DESCRIPTOR_SET": descriptor_set_path(),
+            "GRPC__SERVICES": json.dumps({"*": {"discover": name}}),
+        }
+        async with gateway_process(**settings) as gateway:
+            url = (await gateway.url()).replace("ws", "http", 1).removesuffix("/ws")
+            user_id = await back_end.guest("Ann")
+            headers = {"Authorization": f"Bearer {mint(user_id)}"}
+            async with httpx.AsyncClient(trust_env=False, base_url=url, headers=headers) as http:
+                with anyio.fail_after(PATIENCE_SECONDS):
+                    while (answer := await http.get("/api/conversations")).status_code == 503:
+                        await anyio.sleep(0.05)  # until etcd has answered, and the service
+            assert answer.status_code == 200, answer.text
