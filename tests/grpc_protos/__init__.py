@@ -4,8 +4,8 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import google.api  # type: ignore[import-untyped]  # has no types
-import grpc_tools  # type: ignore[import-untyped]  # has no types
+import google.api
+import grpc_tools
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import protoc

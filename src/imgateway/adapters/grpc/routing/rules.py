@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import attrs
-from google.api import annotations_pb2  # type: ignore[import-untyped]  # has no types
+from google.api import annotations_pb2
 from google.protobuf.descriptor import MethodDescriptor
 
 ANY_METHOD: Final = "*"

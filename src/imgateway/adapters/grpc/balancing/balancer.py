@@ -1,0 +1,277 @@
+"""Choosing an instance for each call: the less busy of two by chance, among the healthy."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final, Self
+
+import attrs
+import grpc
+
+from imgateway.adapters.grpc.balancing.budget import RetryBudget
+from imgateway.adapters.grpc.balancing.endpoint import Endpoint
+from imgateway.adapters.grpc.balancing.instances import Instances
+from imgateway.adapters.grpc.balancing.outcomes import failure_of, metadata
+from imgateway.adapters.grpc.balancing.streams import GrpcStream
+from imgateway.adapters.grpc.balancing.tls import TlsFiles
+from imgateway.codes import RpcCode
+from imgateway.rpc import Metadata, RpcAnswer, RpcFailure
+
+ATTEMPTS: Final = 3
+FIRST_CONNECTION_SECONDS: Final = 1.0
+"""How long a call waits where no attempt to connect is over yet."""
+RETRY_AFTER_SECONDS: Final = 1
+RETRY_PAUSE_SECONDS: Final = 0.02
+
+_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
+    ("grpc.enable_retries", 0),
+    ("grpc.service_config_disable_resolution", 1),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5000),
+    ("grpc.http2.ping_timeout_ms", 5000),
+)
+_NOBODY: Final = RpcFailure(
+    RpcCode.UNAVAILABLE, "The service can't be reached just now.", retry_after=RETRY_AFTER_SECONDS, reached=False
+)
+
+
+@attrs.define(eq=False)
+class GrpcBalancer:
+    """Implements `ports.Balancer` for asyncio; made by `open`.
+
+    Of two usable instances chosen by chance the less busy one gets the call. Usable is who is connected, says that it
+    serves, and has not failed several times in a row. Of those that fail at most half are left alone, and where all
+    have failed all are used again.
+    """
+
+    _make_channel: Callable[[str], grpc.aio.Channel]
+    _service: str
+    _tasks: asyncio.TaskGroup
+    _on_endpoint: Callable[[], None]
+    _endpoints: dict[str, Endpoint] = attrs.field(factory=dict, init=False)
+    _all: tuple[Endpoint, ...] = attrs.field(default=(), init=False)
+    _watches: dict[str, tuple[asyncio.Task[None], ...]] = attrs.field(factory=dict, init=False)
+    _retiring: set[Endpoint] = attrs.field(factory=set, init=False)
+    _changed: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+    _budget: RetryBudget = attrs.field(factory=RetryBudget, init=False)
+    _known: bool = attrs.field(default=False, init=False)
+    _closed: bool = attrs.field(default=False, init=False)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        instances: Instances,
+        /,
+        *,
+        service: str,
+        tls: TlsFiles | None,
+        max_response_bytes: int,
+        on_endpoint: Callable[[], None] = lambda: None,
+    ) -> AsyncIterator[Self]:
+        """A balancer; closed when the context is left. Returns at once, whether anybody can be reached or not.
+
+        Args:
+            instances: where they are.
+            service: whose health is asked for; empty for the whole server's.
+            tls: how they are spoken to; None: without TLS.
+            max_response_bytes: the longest message taken.
+            on_endpoint: called whenever an instance has been connected to; must not block.
+
+        Raises:
+            SettingsError: a TLS file can't be read.
+        """
+        options = [*_OPTIONS, ("grpc.max_receive_message_length", max_response_bytes)]
+        credentials = None if tls is None else tls.credentials()
+        options += [] if tls is None else tls.options()
+
+        def make_channel(address: str) -> grpc.aio.Channel:
+            if credentials is None:
+                return grpc.aio.insecure_channel(address, options=options)
+            return grpc.aio.secure_channel(address, credentials, options=options)
+
+        async with asyncio.TaskGroup() as tasks:
+            balancer = cls(make_channel, service, tasks, on_endpoint)
+            following = tasks.create_task(balancer._follow(instances))
+            try:
+                yield balancer
+            finally:
+                following.cancel()
+                await balancer.aclose()
+
+    async def unary(
+        self, rpc: str, request: bytes, metadata_: Metadata, seconds: float, idempotent: bool, /
+    ) -> RpcAnswer | RpcFailure:
+        """Call a method; again on another instance where that is safe. See `ports.Balancer`."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + seconds
+        self._budget.called()
+        tried: tuple[Endpoint, ...] = ()
+        while True:
+            now = loop.time()
+            endpoint = self._pick(now, tried) or await self._first(min(ends_at - now, FIRST_CONNECTION_SECONDS))
+            if endpoint is None:
+                return _NOBODY
+            left = ends_at - loop.time()
+            outcome = await self._attempt(endpoint, rpc, request, metadata_, left, loop)
+            if isinstance(outcome, RpcAnswer) or outcome.code is not RpcCode.UNAVAILABLE or not idempotent:
+                return outcome
+            tried = (*tried, endpoint)
+            pause = random.random() * RETRY_PAUSE_SECONDS * 2 ** len(tried)
+            if len(tried) >= ATTEMPTS or loop.time() + pause >= ends_at or not self._budget.take():
+                return outcome
+            await asyncio.sleep(pause)
+
+    async def stream(
+        self, rpc: str, request: bytes, metadata_: Metadata, seconds: float, /
+    ) -> "GrpcStream | RpcFailure":
+        """Begin a server-streaming call on one instance."""
+        loop = asyncio.get_running_loop()
+        begun_at = loop.time()
+        endpoint = self._pick(begun_at, ()) or await self._first(min(seconds, FIRST_CONNECTION_SECONDS))
+        if endpoint is None:
+            return _NOBODY
+        endpoint.begun(loop.time())
+        call = endpoint.call(rpc, streaming=True)(
+            request, timeout=max(0.0, begun_at + seconds - loop.time()), metadata=metadata_
+        )
+
+        def ended(code: RpcCode) -> None:
+            # A stream may last as long as it likes: its deadline says nothing of its instance.
+            endpoint.ended(loop.time(), code, 0.0, self._may_eject)
+
+        return GrpcStream(call, rpc, ended)
+
+    @property
+    def available(self) -> bool:
+        """Whether anybody is connected and serving."""
+        return any(endpoint.connected and endpoint.serving for endpoint in self._all)
+
+    def channel(self) -> grpc.aio.Channel | None:
+        """The channel of the instance that was connected to last: after a deployment the newest."""
+        connected = [endpoint for endpoint in self._all if endpoint.connected]
+        return max(connected, key=lambda endpoint: endpoint.ready_at).channel if connected else None
+
+    async def aclose(self) -> None:
+        """Part from all instances; calls under way are cancelled. Idempotent."""
+        self._closed = True
+        gone = [*self._all, *self._retiring]
+        self._all = ()
+        self._endpoints.clear()
+        watches = [task for tasks in self._watches.values() for task in tasks]
+        self._watches.clear()
+        for task in watches:
+            task.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
+        self._changed.set()
+        for endpoint in gone:
+            await endpoint.close()
+
+    async def _attempt(
+        self,
+        endpoint: Endpoint,
+        rpc: str,
+        request: bytes,
+        metadata_: Metadata,
+        seconds: float,
+        loop: asyncio.AbstractEventLoop,
+    ) -> RpcAnswer | RpcFailure:
+        endpoint.begun(loop.time())
+        code = RpcCode.CANCELLED
+        try:
+            call = endpoint.call(rpc)(request, timeout=max(0.0, seconds), metadata=metadata_)
+            message = await call
+            answer = RpcAnswer(
+                message, metadata(await call.initial_metadata()), metadata(await call.trailing_metadata())
+            )
+            code = RpcCode.OK
+            return answer
+        except grpc.aio.AioRpcError as error:
+            failure = failure_of(error, rpc)
+            code = failure.code
+            return failure
+        except (grpc.aio.UsageError, asyncio.InvalidStateError):
+            return _NOBODY  # the channel has been closed
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._closed and not (task is not None and task.cancelling()):
+                return _NOBODY  # its channel was closed under it
+            raise
+        finally:
+            endpoint.ended(loop.time(), code, seconds, self._may_eject)
+
+    def _pick(self, now: float, tried: tuple[Endpoint, ...]) -> Endpoint | None:
+        endpoints = self._all
+        if len(endpoints) == 1:
+            only = endpoints[0]
+            return only if only.connected and only.serving else None
+        usable = [endpoint for endpoint in endpoints if endpoint.usable(now) and endpoint not in tried]
+        if not usable:
+            reachable = [endpoint for endpoint in endpoints if endpoint.connected and endpoint.serving]
+            usable = [endpoint for endpoint in reachable if endpoint not in tried] or reachable
+        if len(usable) <= 2:
+            return min(usable, key=lambda endpoint: endpoint.load(now), default=None)
+        one, other = random.sample(usable, 2)
+        return one if one.load(now) <= other.load(now) else other
+
+    async def _first(self, seconds: float) -> Endpoint | None:
+        """Wait for an instance while no attempt to reach one is over."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + seconds
+        try:
+            async with asyncio.timeout_at(ends_at):
+                while not self._closed and (not self._known or any(not endpoint.tried for endpoint in self._all)):
+                    self._changed.clear()
+                    await self._changed.wait()
+                    if (endpoint := self._pick(loop.time(), ())) is not None:
+                        return endpoint
+        except TimeoutError:
+            pass
+        return self._pick(loop.time(), ())
+
+    def _may_eject(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        ejected = sum(endpoint.ejected(now) for endpoint in self._all)
+        return len(self._all) > 1 and 2 * (ejected + 1) <= len(self._all)
+
+    async def _follow(self, instances: Instances) -> None:
+        end = await instances.follow(self._take)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            end()
+
+    def _take(self, addresses: frozenset[str]) -> None:
+        """These are all there are."""
+        if self._closed:
+            return
+        self._known = True
+        for address in self._endpoints.keys() - addresses:
+            endpoint = self._endpoints.pop(address)
+            for task in self._watches.pop(address):
+                task.cancel()
+            self._retiring.add(endpoint)
+            self._tasks.create_task(self._retire(endpoint))
+        for address in addresses - self._endpoints.keys():
+            endpoint = self._endpoints[address] = Endpoint(address, self._make_channel(address))
+            self._watches[address] = (
+                self._tasks.create_task(endpoint.watch_connection(self._heard)),
+                self._tasks.create_task(endpoint.watch_health(self._service, self._changed.set)),
+            )
+        self._all = tuple(self._endpoints.values())
+        self._changed.set()
+
+    def _heard(self, newly_connected: bool) -> None:
+        self._changed.set()
+        if newly_connected:
+            self._on_endpoint()
+
+    async def _retire(self, endpoint: Endpoint) -> None:
+        await endpoint.retire()
+        self._retiring.discard(endpoint)

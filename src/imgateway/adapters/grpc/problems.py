@@ -1,0 +1,107 @@
+"""What went wrong with a call, in the words for the outside."""
+
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
+
+from imgateway.adapters.grpc.field_error import FieldError
+from imgateway.codes import RPC_HTTP_STATUS, Code, RpcCode
+from imgateway.rpc import RestProblem, RpcFailure
+
+MAX_DETAIL_CHARS: Final = 2000
+MAX_DETAILS: Final = 20
+
+_TYPES: Final = "type.googleapis.com/"
+# What a back end says of its own mistakes is for its own people: exceptions' texts, addresses, SQL.
+_INSIDE: Final = frozenset({RpcCode.UNKNOWN, RpcCode.INTERNAL, RpcCode.DATA_LOSS})
+_FAILED: Final = "The service has failed."
+# The details of google/rpc/error_details.proto; DebugInfo is left out, as it tells of the inside.
+_SHOWN: Final = frozenset(
+    f"google.rpc.{name}" for name in error_details_pb2.DESCRIPTOR.message_types_by_name if name != "DebugInfo"
+)
+
+_log = logging.getLogger(__name__)
+
+
+def problem_of_field(error: FieldError, /) -> RestProblem:
+    """A request that does not fit its message."""
+    violation = {"field": error.path, "description": error.why}
+    details = {"@type": f"{_TYPES}google.rpc.BadRequest", "fieldViolations": [violation]}
+    return _problem(RpcCode.INVALID_ARGUMENT, str(error), (details,))
+
+
+def problem_of_identity(error: Exception, /) -> RestProblem:
+    """A user whose id does not fit the method."""
+    return RestProblem(403, Code.FORBIDDEN.value, str(error))
+
+
+def problem_of_garbage(rpc: str, error: ValueError, /) -> RestProblem:
+    """A back end answered what is no answer."""
+    _log.warning("a back end answered garbage", extra={"rpc": rpc, "why": str(error)[:200]})
+    return _problem(RpcCode.INTERNAL, _FAILED)
+
+
+def problem_of_unknown_method(rpc: str, why: str, /) -> RestProblem:
+    """A method that can't be called."""
+    _log.warning("a client's message can't be answered", extra={"rpc": rpc, "why": why})
+    return _problem(RpcCode.UNIMPLEMENTED, "The service does not offer this.")
+
+
+def problem_of_absence() -> RestProblem:
+    """What the services offer is not known yet."""
+    return _problem(RpcCode.UNAVAILABLE, "The services are not known yet.", retry_after=1)
+
+
+def problem_of(rpc: str, failure: RpcFailure, /) -> RestProblem:
+    """A failed call. What a back end says of its own mistakes is logged, and not shown."""
+    if failure.code in _INSIDE:
+        if failure.reached:
+            why = failure.message[:MAX_DETAIL_CHARS]
+            _log.warning("a back end has failed", extra={"rpc": rpc, "code": failure.code.name, "why": why})
+        return _problem(failure.code, _FAILED if failure.reached else failure.message)
+    details: tuple[Mapping[str, Any], ...] = ()
+    retry_after = failure.retry_after
+    if failure.details is not None:
+        details, told = _details(failure.details)
+        retry_after = told if told is not None else retry_after
+    words = failure.message or failure.code.name.replace("_", " ").capitalize() + "."
+    return _problem(failure.code, words[:MAX_DETAIL_CHARS], details, retry_after)
+
+
+def _problem(
+    code: RpcCode, detail: str, details: tuple[Mapping[str, Any], ...] = (), retry_after: int | None = None
+) -> RestProblem:
+    return RestProblem(RPC_HTTP_STATUS[code], code.name, detail, details, retry_after)
+
+
+def _details(serialised: bytes) -> tuple[tuple[Mapping[str, Any], ...], int | None]:
+    try:
+        status = Status.FromString(serialised)
+    except DecodeError:
+        return (), None
+    shown = tuple(_shown(status))
+    retry_after = None
+    for detail in status.details:
+        if detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            info = error_details_pb2.RetryInfo()
+            try:
+                detail.Unpack(info)
+            except DecodeError:
+                continue
+            retry_after = max(0, math.ceil(info.retry_delay.seconds + info.retry_delay.nanos / 1e9))
+    return shown, retry_after
+
+
+def _shown(status: Status) -> Iterator[Mapping[str, Any]]:
+    for detail in status.details[:MAX_DETAILS]:
+        if detail.type_url.rpartition("/")[2] in _SHOWN:
+            try:
+                yield json_format.MessageToDict(detail)
+            except (DecodeError, ValueError, TypeError):
+                continue
