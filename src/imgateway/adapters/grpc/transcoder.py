@@ -16,6 +16,7 @@ from imgateway.adapters.grpc.places import Places
 from imgateway.adapters.grpc.problems import problem_of_absence, problem_of_unknown_method
 from imgateway.adapters.grpc.routing import MessageCall, RouteTable
 from imgateway.adapters.grpc.schema import merge, read_descriptor_set, reflect
+from imgateway.adapters.grpc.tasks import owned_tasks
 from imgateway.core.settings_grpc import GrpcServiceSettings, GrpcSettings
 from imgateway.errors import ServiceUnavailableError, SettingsError
 from imgateway.model import Identity
@@ -87,7 +88,7 @@ class GrpcTranscoder:
         async with AsyncExitStack() as stack:
             transcoder._places = await Places.open(stack, settings, resolver, transcoder._connected)
             places = transcoder._places.balancers if settings.reflection else ()
-            async with asyncio.TaskGroup() as tasks:
+            async with owned_tasks() as tasks:
                 asking = [tasks.create_task(transcoder._keep_asking(place)) for place in places]
                 try:
                     yield transcoder

@@ -15,6 +15,7 @@ from imgateway.adapters.grpc.balancing.instances import Instances
 from imgateway.adapters.grpc.balancing.outcomes import failure_of, metadata
 from imgateway.adapters.grpc.balancing.streams import GrpcStream
 from imgateway.adapters.grpc.balancing.tls import TlsFiles
+from imgateway.adapters.grpc.tasks import owned_tasks
 from imgateway.codes import RpcCode
 from imgateway.rpc import Metadata, RpcAnswer, RpcFailure
 
@@ -96,7 +97,7 @@ class GrpcBalancer:
                 return grpc.aio.insecure_channel(address, options=options)
             return grpc.aio.secure_channel(address, credentials, options=options)
 
-        async with asyncio.TaskGroup() as tasks:
+        async with owned_tasks() as tasks:
             balancer = cls(make_channel, service, tasks, on_endpoint)
             following = tasks.create_task(balancer._follow(instances))
             try:

@@ -38,7 +38,7 @@ def failure_of(error: grpc.aio.AioRpcError, rpc: str, /) -> RpcFailure:
     debug = error.debug_error_string() or ""
     if code is RpcCode.RESOURCE_EXHAUSTED and "larger than max" in words and not trailers:
         _log.warning("an answer is too large", extra={"rpc": rpc, "why": words})
-        return RpcFailure(RpcCode.INTERNAL, _TOO_LARGE)
+        return RpcFailure(RpcCode.INTERNAL, _TOO_LARGE, reached=False)
     if not _is_the_back_ends(debug, trailers):
         if code is not RpcCode.DEADLINE_EXCEEDED:
             _log.debug("a call failed on its way", extra={"rpc": rpc, "why": f"{code.name}: {words[:500]}"})

@@ -1,8 +1,5 @@
-"""placeholder until merged"""
+"""The routes as an OpenAPI 3.1 document, made from descriptors alone."""
 
-from typing import Any
+from imgateway.adapters.grpc.openapi.document import document_bytes
 
-
-def document_bytes(table: Any, descriptors: Any, settings: Any, /) -> bytes:
-    """Nothing."""
-    return b"{}"
+__all__ = ["document_bytes"]

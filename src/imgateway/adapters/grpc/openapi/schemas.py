@@ -1,0 +1,153 @@
+"""Messages and enums as schemas, each once, by reference."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from typing import Literal
+
+from google.api import field_behavior_pb2
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+
+from imgateway.adapters.grpc.openapi.comments import Comments
+from imgateway.adapters.grpc.openapi.values import Schema, enumeration, map_keys, scalar, well_known
+
+
+class Schemas:
+    """The schemas under `components`: of every message and enum that can be reached from the methods.
+
+    Args:
+        roots: the messages of all methods. A type is called by its name without the package where no other one
+            here is called so, else by its full name.
+        taken: names that are not free.
+    """
+
+    def __init__(
+        self,
+        roots: Iterable[Descriptor],
+        comments: Comments,
+        field_names: Literal["json", "proto"],
+        taken: Collection[str] = (),
+    ) -> None:
+        self._comments = comments
+        self._json = field_names == "json"
+        self._names = _named(_reachable(roots), taken)
+        self._made: dict[str, Schema] = {}
+
+    @property
+    def components(self) -> dict[str, Schema]:
+        """Every schema that was referred to, in the order of their names."""
+        return dict(sorted(self._made.items()))
+
+    def name(self, field: FieldDescriptor, /) -> str:
+        """A field as the document calls it."""
+        return field.json_name if self._json else field.name
+
+    def message(self, message: Descriptor, /) -> Schema:
+        """A message: a reference, or what stands for a well-known type."""
+        known = well_known(message.full_name)
+        if known is not None:
+            return known
+        name = self._names[message.full_name]
+        if name not in self._made:
+            self._made[name] = {}  # first, for messages that contain themselves
+            self._made[name] = self.members(message)
+        return {"$ref": f"#/components/schemas/{name}"}
+
+    def members(self, message: Descriptor, /, *, without: Collection[str] = ()) -> Schema:
+        """A message's members in place, but for the fields named (as in the proto)."""
+        fields = [field for field in message.fields if field.name not in without]
+        schema: Schema = {"type": "object"}
+        if text := self._described(message, without):
+            schema["description"] = text
+        if fields:
+            schema["properties"] = {self.name(field): self.field(field) for field in fields}
+        if required := [self.name(field) for field in fields if field.is_required]:
+            schema["required"] = required
+        return _marked(schema, message.GetOptions().deprecated)
+
+    def field(self, field: FieldDescriptor, /) -> Schema:
+        """A field's value with what is said about it."""
+        schema = self.value(field)
+        behaviors = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+        notes = [self._comments.of(field.full_name)]
+        if field_behavior_pb2.REQUIRED in behaviors:
+            notes.append("Required.")
+        if text := "\n\n".join(filter(None, (*notes, schema.get("description")))):
+            schema["description"] = text
+        if field_behavior_pb2.OUTPUT_ONLY in behaviors:
+            schema["readOnly"] = True
+        if field_behavior_pb2.INPUT_ONLY in behaviors:
+            schema["writeOnly"] = True
+        return _marked(schema, field.GetOptions().deprecated)
+
+    def value(self, field: FieldDescriptor, /) -> Schema:
+        """A field's value alone: an array for a repeated field, an object for a map."""
+        if not field.is_repeated:
+            return self.single(field)
+        entry = field.message_type
+        if entry is None or not entry.GetOptions().map_entry:
+            return {"type": "array", "items": self.single(field)}
+        keys = map_keys(entry.fields_by_number[1].type)
+        schema: Schema = {"type": "object", "additionalProperties": self.single(entry.fields_by_number[2])}
+        return schema if keys is None else schema | {"propertyNames": keys}
+
+    def single(self, field: FieldDescriptor, /) -> Schema:
+        """One value of a field."""
+        if field.message_type is not None:
+            return self.message(field.message_type)
+        if field.enum_type is not None:
+            return self._enum(field.enum_type)
+        return scalar(field.type)
+
+    def _enum(self, enum: EnumDescriptor) -> Schema:
+        if enum.full_name == "google.protobuf.NullValue":
+            return {"type": "null"}
+        name = self._names[enum.full_name]
+        if name not in self._made:
+            schema = enumeration(enum)
+            said = [(value.name, self._comments.of(f"{enum.full_name}.{value.name}")) for value in enum.values]
+            values = "\n".join(f"- `{value}`: {' '.join(text.split())}" for value, text in said if text)
+            if text := "\n\n".join(filter(None, (self._comments.of(enum.full_name), values))):
+                schema = {"description": text, **schema}
+            self._made[name] = _marked(schema, enum.GetOptions().deprecated)
+        return {"$ref": f"#/components/schemas/{name}"}
+
+    def _described(self, message: Descriptor, without: Collection[str]) -> str:
+        choices = []
+        for oneof in message.oneofs:
+            names = [f"`{self.name(field)}`" for field in oneof.fields if field.name not in without]
+            if len(names) > 1:  # a field marked `optional` is a oneof of its own
+                choices.append(f"At most one of {', '.join(names)}.")
+        return "\n\n".join(filter(None, (self._comments.of(message.full_name), *choices)))
+
+
+def _marked(schema: Schema, deprecated: bool) -> Schema:
+    return schema | {"deprecated": True} if deprecated else schema
+
+
+def _reachable(roots: Iterable[Descriptor]) -> dict[str, Descriptor | EnumDescriptor]:
+    found: dict[str, Descriptor | EnumDescriptor] = {}
+    waiting = list(roots)
+    while waiting:
+        message = waiting.pop()
+        if message.full_name in found or well_known(message.full_name) is not None:
+            continue
+        found[message.full_name] = message
+        for field in message.fields:
+            if field.message_type is not None:
+                waiting.append(field.message_type)
+            elif field.enum_type is not None:
+                found[field.enum_type.full_name] = field.enum_type
+    return found
+
+
+def _named(types: dict[str, Descriptor | EnumDescriptor], taken: Collection[str]) -> dict[str, str]:
+    short = {}
+    for full_name, descriptor in types.items():
+        package = descriptor.file.package
+        short[full_name] = full_name.removeprefix(f"{package}.") if package else full_name
+    counts = Counter([*short.values(), *taken])
+    # A type outside any package has no other name; an underscore can't come last in a style-conforming one.
+    return {
+        full_name: name if counts[name] == 1 else full_name if full_name != name else f"{name}_"
+        for full_name, name in short.items()
+    }

@@ -1,0 +1,199 @@
+"""The transcoder of gRPC services holds to the contract, with a real server behind it; and what only it does."""
+
+import gc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from tests.grpc_back_end import FILE, SERVICE, BackEnd, running_back_end
+from tests.grpc_protos import descriptors
+
+from imgateway.adapters.grpc import GrpcTranscoder
+from imgateway.core.settings_grpc import GrpcServiceSettings, GrpcSettings
+from imgateway.errors import SettingsError
+from imgateway.model import Identity, UserId
+from imgateway.rpc import RestAnswer, RestProblem, RestRequest
+from imgateway.testing import TranscoderSuite, TranscoderUnderTest
+
+ALICE = Identity(UserId("alice"), 2**52)
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """grpc.aio knows asyncio only."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
+    """One event loop for all: what grpc.aio still has to tell a loop that is closed, it raises in the next one."""
+    yield
+    gc.collect()
+
+
+@pytest.fixture(scope="module")
+def descriptor_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("descriptors") / "back.binpb"
+    file.write_bytes(descriptors(FILE).SerializeToString())
+    return file
+
+
+def settings(address: str, file: Path | None, **more: object) -> GrpcSettings:
+    return GrpcSettings(
+        descriptor_set=None if file is None else str(file),
+        reflection=file is None,
+        services={SERVICE: GrpcServiceSettings(target=address)},
+        messages={"echo": f"{SERVICE}/Echo"},
+        return_metadata=("x-seen",),
+        **more,  # type: ignore[arg-type]  # any other setting
+    )
+
+
+@asynccontextmanager
+async def transcoding(file: Path | None, **more: object) -> AsyncIterator[tuple[GrpcTranscoder, BackEnd]]:
+    async with (
+        running_back_end() as (back_end, address),
+        GrpcTranscoder.open(settings(address, file, **more), None) as transcoder,
+    ):
+        yield transcoder, back_end
+
+
+async def ask(
+    transcoder: GrpcTranscoder,
+    path: str,
+    body: bytes = b"",
+    identity: Identity = ALICE,
+    method: str = "GET",
+    metadata: tuple[tuple[str, str], ...] = (),
+) -> RestAnswer | RestProblem:
+    found = transcoder.find(method, path)
+    assert not isinstance(found, frozenset), found
+    return await found.unary(RestRequest("", body, identity, metadata, 20.0))
+
+
+@pytest.mark.anyio
+class TestGrpcTranscoder(TranscoderSuite):
+    @pytest.fixture(autouse=True)
+    def _file(self, descriptor_set: Path) -> None:
+        self.file = descriptor_set
+
+    @asynccontextmanager
+    async def make(self) -> AsyncIterator[TranscoderUnderTest]:
+        async with transcoding(self.file) as (transcoder, back_end):
+            yield TranscoderUnderTest(
+                transcoder,
+                echo=("POST", "/api/echo"),
+                lookup=("GET", "/api/things/1"),
+                fails=("GET", "/api/fails/x"),
+                hangs=("GET", "/api/hangs"),
+                counts=("GET", "/api/counts"),
+                breaks=("GET", "/api/breaks"),
+                endless=("GET", "/api/endless"),
+                unknown="/api/nothing",
+                message="echo",
+                under_way=lambda: back_end.under_way,
+            )
+
+
+@pytest.mark.anyio
+async def test_details_are_shown_but_for_those_of_the_inside(descriptor_set: Path) -> None:
+    async with transcoding(descriptor_set) as (transcoder, _):
+        problem = await ask(transcoder, "/api/fails/RESOURCE_EXHAUSTED")
+    assert isinstance(problem, RestProblem)
+    assert (problem.status, problem.code, problem.retry_after) == (429, "RESOURCE_EXHAUSTED", 7)
+    assert [detail["@type"].rpartition(".")[2] for detail in problem.details] == ["ErrorInfo", "RetryInfo"]
+    assert problem.trailers == (("x-seen", "yes"),)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("code", ["INTERNAL", "UNKNOWN", "DATA_LOSS"])
+async def test_what_a_back_end_says_of_its_own_mistakes_stays_inside(descriptor_set: Path, code: str) -> None:
+    async with transcoding(descriptor_set) as (transcoder, _):
+        problem = await ask(transcoder, f"/api/fails/{code}")
+    assert isinstance(problem, RestProblem)
+    assert (problem.status, problem.code, problem.details) == (500, code, ())
+    assert "10.0.0.1" not in problem.detail
+
+
+@pytest.mark.anyio
+async def test_garbage_is_a_failure_of_the_service(descriptor_set: Path) -> None:
+    async with transcoding(descriptor_set) as (transcoder, _):
+        problem = await ask(transcoder, "/api/garbage")
+    assert isinstance(problem, RestProblem)
+    assert (problem.status, problem.code) == (500, "INTERNAL")
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_is_too_large_is_no_refusal_of_the_back_end(descriptor_set: Path) -> None:
+    async with transcoding(descriptor_set, max_response_bytes=1024) as (transcoder, _):
+        problem = await ask(transcoder, "/api/things/" + "x" * 2000)
+    assert isinstance(problem, RestProblem)
+    assert (problem.status, problem.code) == (500, "INTERNAL")
+    assert "too large" in problem.detail
+
+
+@pytest.mark.anyio
+async def test_metadata_is_shown_by_the_list_alone(descriptor_set: Path) -> None:
+    async with transcoding(descriptor_set) as (transcoder, _):
+        answer = await ask(transcoder, "/api/metadata/1")
+    assert isinstance(answer, RestAnswer)
+    assert (answer.headers, answer.trailers) == ((("x-seen", "first"),), (("x-seen", "last"),))
+
+
+@pytest.mark.anyio
+async def test_the_verified_user_goes_along_last_and_alone(descriptor_set: Path) -> None:
+    forged = (("x-user-id", "mallory"), ("x-user-id-bin", "mallory"), ("x-request-id", "1"))
+    async with transcoding(descriptor_set) as (transcoder, back_end):
+        answer = await ask(
+            transcoder, "/api/echo", b'{"text": "a", "user_id": "mallory"}', method="POST", metadata=forged
+        )
+        assert isinstance(answer, RestAnswer)
+        assert answer.body == b'{"text":"a","userId":"alice"}'
+        assert back_end.metadata["x-user-id"] == "alice"
+        assert "x-user-id-bin" not in back_end.metadata
+        assert back_end.metadata["x-request-id"] == "1"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("user_id", ["东京", " a ", "é"])
+async def test_a_user_id_that_is_no_plain_text_goes_as_bytes(descriptor_set: Path, user_id: str) -> None:
+    async with transcoding(descriptor_set) as (transcoder, back_end):
+        await ask(transcoder, "/api/things/1", identity=Identity(UserId(user_id), 2**52))
+        assert back_end.metadata["x-user-id-bin"] == user_id.encode()
+        assert "x-user-id" not in back_end.metadata
+
+
+@pytest.mark.anyio
+async def test_with_nobody_there_the_answer_comes_at_once(descriptor_set: Path) -> None:
+    async with running_back_end() as (_, address):
+        pass
+    async with GrpcTranscoder.open(settings(address, descriptor_set), None) as transcoder:
+        for _ in range(3):
+            problem = await ask(transcoder, "/api/things/1")
+            assert isinstance(problem, RestProblem)
+            assert (problem.status, problem.code, problem.retry_after) == (503, "UNAVAILABLE", 1)
+            assert "127.0.0.1" not in problem.detail
+
+
+@pytest.mark.anyio
+async def test_services_say_themselves_what_they_offer(descriptor_set: Path) -> None:
+    async with transcoding(descriptor_set) as (described, _):
+        wanted = described.routes
+    async with transcoding(None) as (transcoder, _):
+        while not transcoder.loaded:
+            await TranscoderSuite().quiet()
+        assert transcoder.routes == wanted
+        assert isinstance(await ask(transcoder, "/api/things/1"), RestAnswer)
+
+
+@pytest.mark.anyio
+async def test_a_message_of_no_method_is_an_error_of_the_settings(descriptor_set: Path) -> None:
+    wrong = GrpcSettings(
+        descriptor_set=str(descriptor_set),
+        services={SERVICE: GrpcServiceSettings(target="127.0.0.1:1")},
+        messages={"x": f"{SERVICE}/Nothing"},
+    )
+    with pytest.raises(SettingsError, match=r"grpc\.messages\.x"):
+        async with GrpcTranscoder.open(wrong, None):
+            pass
