@@ -1,4 +1,4 @@
-"""Balancers: the one in memory and the one of gRPC hold to the contract, broken ones do not."""
+"""Balancers: the one in memory holds to the contract, broken ones do not."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,9 +6,7 @@ from contextlib import asynccontextmanager
 import anyio
 import attrs
 import pytest
-from tests.grpc_back_end import SERVICE, running_back_end
 
-from imgateway.adapters.grpc.balancing import GrpcBalancer, StaticTarget
 from imgateway.adapters.memory import MemoryBalancer
 from imgateway.adapters.memory.balancer import MemoryRpcStream
 from imgateway.codes import RpcCode
@@ -69,28 +67,6 @@ class TestMemoryBalancer(BalancerSuite):
         names = ("s/Echo", "s/Fails", "s/Hangs", "s/Counts", "s/Breaks", "s/Endless")
         yield BalancerUnderTest(balancer, *names, REQUEST, lambda: service.under_way)
         await balancer.aclose()
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"], scope="module")
-class TestGrpcBalancer(BalancerSuite):
-    @asynccontextmanager
-    async def make(self) -> AsyncIterator[BalancerUnderTest]:
-        async with (
-            running_back_end() as (back_end, address),
-            GrpcBalancer.open(StaticTarget(address), service="", tls=None, max_response_bytes=4_194_304) as balancer,
-        ):
-            yield BalancerUnderTest(
-                balancer,
-                echo=f"{SERVICE}/Echo",
-                fails=f"{SERVICE}/Fails",
-                hangs=f"{SERVICE}/Hangs",
-                counts=f"{SERVICE}/Counts",
-                breaks=f"{SERVICE}/Breaks",
-                endless=f"{SERVICE}/Endless",
-                request=REQUEST,
-                under_way=lambda: back_end.under_way,
-            )
 
 
 # Broken on purpose.
