@@ -1,6 +1,7 @@
 """For those who extend imgateway: a contract suite for every port, fault wrappers, a virtual clock."""
 
 from imgateway.testing.authenticator import AuthenticatorSuite
+from imgateway.testing.balancer import BalancerSuite, BalancerUnderTest
 from imgateway.testing.clock import ClockSuite, VirtualClock
 from imgateway.testing.codec import CodecSuite
 from imgateway.testing.connection import ClientConnectionSuite, ConnectionUnderTest, RecordingSettlement
@@ -21,6 +22,8 @@ from imgateway.testing.transport import TransportSuite
 
 __all__ = [
     "AuthenticatorSuite",
+    "BalancerSuite",
+    "BalancerUnderTest",
     "ClientConnectionSuite",
     "ClockSuite",
     "CodecSuite",

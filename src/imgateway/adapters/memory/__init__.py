@@ -1,5 +1,6 @@
 """Every port within the process: for the embedded gateway, for tests, and as the model for the real adapters."""
 
+from imgateway.adapters.memory.balancer import MemoryBalancer
 from imgateway.adapters.memory.broker import MemoryBroker
 from imgateway.adapters.memory.consumer import MemoryConsumer
 from imgateway.adapters.memory.embedded import Embedded, embedded_gateway
@@ -17,6 +18,7 @@ from imgateway.adapters.memory.transcoder import MemoryTranscoder
 __all__ = [
     "CountingObserver",
     "Embedded",
+    "MemoryBalancer",
     "MemoryBroker",
     "MemoryConsumer",
     "MemoryOwnership",

@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
+from imgateway.adapters.starlette.docs import docs_routes
 from imgateway.adapters.starlette.endpoint import WebSocketEndpoint
 from imgateway.adapters.starlette.health import healthz, readyz, upgrade_required
 from imgateway.adapters.starlette.rest import RestApplication, RestMount, openapi_document
@@ -13,9 +14,10 @@ from imgateway.core.gateway import Gateway
 
 
 def gateway_routes(gateway: Gateway, *, path: str = "/ws") -> list[BaseRoute]:
-    """Routes for clients: the WebSocket at `path`, `/healthz` and `/readyz`; with `[grpc]` REST and `/openapi.json`.
+    """Routes for clients: the WebSocket at `path`, `/healthz` and `/readyz`.
 
-    An empty `grpc.prefix` takes every path that no route before it has.
+    With `[grpc]` also REST, `/openapi.json` and `/docs`. An empty `grpc.prefix` takes every path that no route before
+    it has.
 
     Add `gateway_lifespan` too, or enter the gateway in a lifespan of your own.
     """
@@ -28,6 +30,7 @@ def gateway_routes(gateway: Gateway, *, path: str = "/ws") -> list[BaseRoute]:
     grpc = gateway.settings.grpc
     if grpc is not None:
         routes.append(Route("/openapi.json", openapi_document(gateway)))
+        routes += docs_routes()
         routes.append(RestMount(RestApplication(gateway, grpc), grpc.prefix))
     return routes
 

@@ -1,0 +1,144 @@
+"""The contract of `ports.Balancer`."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import anyio
+import attrs
+
+from imgateway.codes import RpcCode
+from imgateway.ports import Balancer, RpcStream
+from imgateway.rpc import RpcAnswer, RpcFailure
+from imgateway.testing.suite import ContractSuite
+
+_SECONDS = 20.0
+_SOON = 0.05
+
+
+@attrs.frozen
+class BalancerUnderTest:
+    """A balancer and the methods that the clauses call, as `pkg.Service/Method`.
+
+    Attributes:
+        echo: unary; answers with the request.
+        fails: unary; refuses with `NOT_FOUND`.
+        hangs: unary; never answers.
+        counts: streams `request` three times, then the good end.
+        breaks: streams `request` once, then `ABORTED`.
+        endless: streams `request` once, and nothing more for ever.
+        request: a serialised message that all of them take.
+        under_way: how many calls of `hangs` and `endless` the service has not finished with.
+    """
+
+    balancer: Balancer
+    echo: str
+    fails: str
+    hangs: str
+    counts: str
+    breaks: str
+    endless: str
+    request: bytes
+    under_way: Callable[[], int]
+
+    async def unary(self, rpc: str, /, seconds: float = _SECONDS) -> RpcAnswer | RpcFailure:
+        """One call."""
+        return await self.balancer.unary(rpc, self.request, (), seconds, False)
+
+    async def stream(self, rpc: str, /, seconds: float = _SECONDS) -> RpcStream:
+        """One stream."""
+        stream = await self.balancer.stream(rpc, self.request, (), seconds)
+        assert not isinstance(stream, RpcFailure), stream
+        return stream
+
+
+class BalancerSuite(ContractSuite):
+    """Every balancer holds to this."""
+
+    def make(self) -> AbstractAsyncContextManager[BalancerUnderTest]:
+        """A balancer and its service."""
+        raise NotImplementedError
+
+    async def test_a_call_is_answered(self) -> None:
+        """With the service's message."""
+        async with self.make() as made:
+            answer = await made.unary(made.echo)
+            assert isinstance(answer, RpcAnswer), answer
+            assert answer.message == made.request
+            assert made.balancer.available
+
+    async def test_a_refusal_is_a_value(self) -> None:
+        """With the service's code."""
+        async with self.make() as made:
+            self._is(RpcCode.NOT_FOUND, await made.unary(made.fails))
+
+    async def test_a_call_ends_with_its_time(self) -> None:
+        """At the service as well."""
+        async with self.make() as made:
+            self._is(RpcCode.DEADLINE_EXCEEDED, await made.unary(made.hangs, seconds=_SOON))
+            await self.eventually(lambda: made.under_way() == 0, "the service knows that the time is over")
+
+    async def test_cancelling_cancels_the_call(self) -> None:
+        """At the service as well; and the next call is answered."""
+        async with self.make() as made:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(made.unary, made.hangs)
+                await self.eventually(lambda: made.under_way() == 1, "the service is asked")
+                tasks.cancel_scope.cancel()
+            await self.eventually(lambda: made.under_way() == 0, "the call is cancelled")
+            assert isinstance(await made.unary(made.echo), RpcAnswer)
+
+    async def test_a_stream_has_all_messages(self) -> None:
+        """And after a good end no failure."""
+        async with self.make() as made:
+            stream = await made.stream(made.counts)
+            assert len([message async for message in stream]) == 3
+            assert stream.failure is None
+            await stream.aclose()
+
+    async def test_a_stream_that_breaks_off_says_why(self) -> None:
+        """After the messages that came before."""
+        async with self.make() as made:
+            stream = await made.stream(made.breaks)
+            assert len([message async for message in stream]) == 1
+            self._is(RpcCode.ABORTED, stream.failure)
+            await stream.aclose()
+
+    async def test_a_stream_ends_with_its_time(self) -> None:
+        """With `DEADLINE_EXCEEDED`."""
+        async with self.make() as made:
+            stream = await made.stream(made.endless, seconds=0.5)
+            assert len([message async for message in stream]) == 1
+            self._is(RpcCode.DEADLINE_EXCEEDED, stream.failure)
+            await stream.aclose()
+
+    async def test_closing_a_stream_cancels_the_call(self) -> None:
+        """As often as one likes."""
+        async with self.make() as made:
+            stream = await made.stream(made.endless)
+            async for _ in stream:
+                break
+            for _ in range(2):
+                await stream.aclose()
+            await self.eventually(lambda: made.under_way() == 0, "the call is cancelled")
+
+    async def test_closing_ends_what_is_under_way(self) -> None:
+        """With a value for whoever waits, and for whoever comes later."""
+        outcomes: list[object] = []
+        async with self.make() as made:
+
+            async def ask() -> None:
+                outcomes.append(await made.unary(made.hangs))
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask)
+                await self.eventually(lambda: made.under_way() == 1, "the service is asked")
+                for _ in range(2):
+                    await made.balancer.aclose()
+            outcomes.append(await made.unary(made.echo))
+            for outcome in outcomes:
+                self._is(RpcCode.UNAVAILABLE, outcome)
+            assert not made.balancer.available
+
+    def _is(self, code: RpcCode, outcome: object) -> None:
+        assert isinstance(outcome, RpcFailure), outcome
+        assert outcome.code is code

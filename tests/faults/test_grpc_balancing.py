@@ -1,0 +1,211 @@
+"""Instances that die, hang, come and go: real servers as processes of their own."""
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import attrs
+import pytest
+from grpc_health.v1 import health_pb2
+from tests.grpc_back_end import SERVICE, running_back_end
+
+from imgateway.adapters.grpc.balancing import Discovered, GrpcBalancer, TlsFiles
+from imgateway.adapters.memory import MemoryServiceRegistry
+from imgateway.codes import RpcCode
+from imgateway.errors import SettingsError
+from imgateway.model import ServiceInstance
+from imgateway.rpc import RpcAnswer, RpcFailure
+from imgateway.testing import ContractSuite
+
+ROOT = Path(__file__).parents[2]
+ECHO = f"{SERVICE}/Echo"
+REQUEST = b"\x0a\x01a"
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """grpc.aio knows asyncio only."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
+    """One event loop for all: what grpc.aio still has to tell a loop that is closed, it raises in the next one."""
+    yield
+    gc.collect()
+
+
+@contextmanager
+def instance() -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """A server as a process, and its address."""
+    command = [sys.executable, "-m", "tests.grpc_back_end", "127.0.0.1:0"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.send_signal(signal.SIGCONT)
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+@attrs.define(eq=False)
+class Known:
+    """What the registry knows, and a balancer that follows it."""
+
+    balancer: GrpcBalancer
+    _registrar: Any
+
+    async def add(self, address: str) -> None:
+        await self._registrar.register(_entry(address))
+
+    async def remove(self, address: str) -> None:
+        await self._registrar.deregister(_entry(address))
+
+    async def call(self, *, idempotent: bool = True, seconds: float = 20.0) -> RpcAnswer | RpcFailure:
+        return await self.balancer.unary(ECHO, REQUEST, (), seconds, idempotent)
+
+    def connected(self) -> set[str]:
+        return {endpoint.address for endpoint in self.balancer._all if endpoint.connected}
+
+
+def _entry(address: str) -> ServiceInstance:
+    host, _, port = address.rpartition(":")
+    return ServiceInstance("back", address, host, int(port))
+
+
+@asynccontextmanager
+async def known(*addresses: str) -> AsyncIterator[Known]:
+    registry = MemoryServiceRegistry()
+    registrar = registry.registrar()
+    options: dict[str, Any] = {"service": "", "tls": None, "max_response_bytes": 4_194_304}
+    async with GrpcBalancer.open(Discovered(registry.resolver(), "back"), **options) as balancer:
+        made = Known(balancer, registrar)
+        for address in addresses:
+            await made.add(address)
+        await eventually(lambda: made.connected() == set(addresses), "all are connected to")
+        yield made
+    await registrar.aclose()
+
+
+async def eventually(condition: Callable[[], bool], what: str) -> None:
+    await ContractSuite().eventually(condition, what)
+
+
+@pytest.mark.anyio
+async def test_a_killed_instance_costs_no_idempotent_call() -> None:
+    outcomes: list[RpcAnswer | RpcFailure] = []
+    with instance() as (doomed, one), instance() as (_, other):
+        async with known(one, other) as made:
+
+            async def ask() -> None:
+                for _ in range(200):
+                    outcome = await made.call()
+                    outcomes.append(outcome)
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(8):
+                    tasks.start_soon(ask)
+                await eventually(lambda: len(outcomes) > 100, "calls are made")
+                os.kill(doomed.pid, signal.SIGKILL)
+    assert [outcome for outcome in outcomes if isinstance(outcome, RpcFailure)] == []
+    assert len(outcomes) == 1600
+
+
+@pytest.mark.anyio
+async def test_a_hung_instance_is_left_alone() -> None:
+    with instance() as (hung, one), instance() as (_, other):
+        async with known(one, other) as made:
+            os.kill(hung.pid, signal.SIGSTOP)
+            for _ in range(6):  # until nobody asks it any more
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(8):
+                        tasks.start_soon(lambda: made.call(seconds=0.5))
+            after = [await made.call(seconds=5.0) for _ in range(100)]
+    assert all(isinstance(outcome, RpcAnswer) for outcome in after)
+
+
+@pytest.mark.anyio
+async def test_instances_come_and_go() -> None:
+    async with running_back_end() as (first, one), running_back_end() as (second, other), known(one) as made:
+        assert isinstance(await made.call(), RpcAnswer)
+        assert (first.calls, second.calls) == (1, 0)
+        await made.add(other)
+        await eventually(lambda: other in made.connected(), "the new one is connected to")
+        await made.remove(one)
+        await eventually(lambda: made.connected() == {other}, "the old one is parted from")
+        assert isinstance(await made.call(), RpcAnswer)
+        assert (first.calls, second.calls) == (1, 1)
+
+
+@pytest.mark.anyio
+async def test_a_call_under_way_survives_the_going_of_its_instance() -> None:
+    async with running_back_end() as (back_end, one), known(one) as made:
+        stream = await made.balancer.stream(f"{SERVICE}/Endless", b"", (), 20.0)
+        assert not isinstance(stream, RpcFailure)
+        async for _ in stream:
+            break
+        await made.remove(one)
+        await eventually(lambda: not made.connected(), "the instance is parted from")
+        assert back_end.under_way == 1
+        await stream.aclose()
+        await eventually(lambda: back_end.under_way == 0, "the call is cancelled")
+
+
+@pytest.mark.anyio
+async def test_an_instance_that_does_not_serve_gets_no_calls() -> None:
+    async with running_back_end() as (sick, one), running_back_end() as (well, other), known(one, other) as made:
+        await sick.health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+        await eventually(lambda: any(not endpoint.serving for endpoint in made.balancer._all), "it is known")
+        before = sick.calls
+        for _ in range(50):
+            assert isinstance(await made.call(), RpcAnswer)
+        assert sick.calls == before
+        assert well.calls >= 50
+        await well.health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
+        await eventually(lambda: not made.balancer.available, "nobody serves")
+        outcome = await made.call()
+        assert isinstance(outcome, RpcFailure)
+        assert (outcome.code, outcome.reached) == (RpcCode.UNAVAILABLE, False)
+        await well.health.set("", health_pb2.HealthCheckResponse.SERVING)
+        await eventually(lambda: made.balancer.available, "somebody serves again")
+        assert isinstance(await made.call(), RpcAnswer)
+
+
+@pytest.mark.anyio
+async def test_whoever_is_no_grpc_server_is_unavailable() -> None:
+    async def talk(stream: Any) -> None:
+        async with stream:
+            await stream.send(b"HTTP/1.1 200 OK\r\n\r\n" * 100)
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(anyio.abc.SocketAttribute.local_port)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, talk)
+        registry = MemoryServiceRegistry()
+        options: dict[str, Any] = {"service": "", "tls": None, "max_response_bytes": 4_194_304}
+        async with GrpcBalancer.open(Discovered(registry.resolver(), "back"), **options) as balancer:
+            registrar = registry.registrar()
+            await registrar.register(_entry(f"127.0.0.1:{port}"))
+            for _ in range(3):
+                outcome = await balancer.unary(ECHO, REQUEST, (), 20.0, True)
+                assert isinstance(outcome, RpcFailure)
+                assert outcome.code is RpcCode.UNAVAILABLE
+                assert "127.0.0.1" not in outcome.message
+            await registrar.aclose()
+        tasks.cancel_scope.cancel()
+    await listener.aclose()
+
+
+def test_a_tls_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"grpc\.tls_ca"):
+        TlsFiles(ca="/nowhere/ca.pem").credentials()
