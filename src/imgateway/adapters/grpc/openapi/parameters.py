@@ -1,79 +1,132 @@
 """What a request carries outside of its body, as OpenAPI parameters."""
 
 from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import Final
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+import attrs
+from google.protobuf.descriptor import Descriptor
 
 from imgateway.adapters.grpc.openapi.paths import OpenApiPath, PathParameter
 from imgateway.adapters.grpc.openapi.schemas import Schemas
-from imgateway.adapters.grpc.openapi.values import Schema, is_text
+from imgateway.adapters.grpc.openapi.values import Schema, is_text, well_known
+from imgateway.adapters.grpc.routing import Variable, Wildcard
 from imgateway.adapters.grpc.routing.fields import FieldNames, FieldPath, numbers, overlap
 
-DEEPEST: Final = 3
+MAX_QUERY_DEPTH: Final = 4
 """Fields within fields beyond that are not listed as parameters of a query; they are taken all the same."""
 
+MAX_QUERY_PARAMETERS: Final = 200
+"""How many parameters of a query are listed."""
 
-def path_parameters(path: OpenApiPath, message: Descriptor, names: FieldNames, schemas: Schemas, /) -> list[Schema]:
-    """The parameters of a path, in its order."""
-    return [_path_parameter(parameter, message, names, schemas) for parameter in path.parameters]
+HEADERS: Final[dict[str, Schema]] = {
+    "X-Request-Timeout": {
+        "name": "X-Request-Timeout",
+        "in": "header",
+        "description": "How long the call may take, in seconds. `Grpc-Timeout` is understood as well.",
+        "schema": {"type": "string", "pattern": r"^(0\.[0-9]{0,8}[1-9]|[1-9][0-9]{0,8}(\.[0-9]{1,9})?)$"},
+        "example": "2.5",
+    },
+    "x-request-id": {
+        "name": "x-request-id",
+        "in": "header",
+        "description": "Names the request in logs; the gateway makes one up where none is given.",
+        "schema": {"type": "string"},
+    },
+}
+"""What every request may have, by the names under `components`."""
 
-
-def query_parameters(
-    message: Descriptor, bound: Collection[FieldPath], hidden: Collection[str], schemas: Schemas, /
-) -> list[Schema]:
-    """The fields of a request that go into its query.
-
-    Args:
-        message: the request.
-        bound: fields that the path or the body has.
-        hidden: top-level fields that are the gateway's to set.
-        schemas: makes the values' schemas.
-    """
-    taken = [numbers(path) for path in bound]
-    fields = [field for field in message.fields if field.name not in hidden and field.json_name not in hidden]
-    return list(_query(fields, (), taken, schemas))
-
-
-def _path_parameter(parameter: PathParameter, message: Descriptor, names: FieldNames, schemas: Schemas) -> Schema:
-    made: Schema = {"name": parameter.name, "in": "path", "required": True}
-    variable = parameter.variable
-    if variable is None:
-        return {**made, "schema": {"type": "string", "minLength": 1}}
-    field = names.path(message, variable.field_path)[-1]
-    described = schemas.field(field)
-    notes = [described.get("description", "")]
-    if parameter.rest:
-        notes.append("May be several segments, with slashes between them.")
-    if text := "\n\n".join(filter(None, notes)):
-        made["description"] = text
-    schema = schemas.single(field) if parameter.whole and not parameter.rest else {"type": "string"}
-    if schema.get("type") == "string" and not parameter.rest:
-        schema = {**schema, "minLength": 1}
-    return {**made, "schema": schema}
+ANY_REQUEST: Final[tuple[Schema, ...]] = tuple({"$ref": f"#/components/parameters/{name}"} for name in HEADERS)
+"""References to them."""
 
 
-def _query(
-    fields: list[FieldDescriptor], outer: FieldPath, taken: list[tuple[int, ...]], schemas: Schemas
-) -> Iterator[Schema]:
-    for field in fields:
+@attrs.frozen
+class Parameters:
+    """Makes the parameters of operations."""
+
+    schemas: Schemas
+    names: FieldNames
+
+    def name(self, message: Descriptor, variable: Variable, /) -> str:
+        """A variable of a path as the document calls it."""
+        return self._joined(self.names.path(message, variable.field_path))
+
+    def in_path(self, path: OpenApiPath, message: Descriptor, hidden: Collection[str], /) -> list[Schema]:
+        """The parameters of a path, in its order.
+
+        Args:
+            path: their path.
+            message: the request.
+            hidden: top-level fields that are the gateway's to set.
+        """
+        return [self._in_path(parameter, message, hidden) for parameter in path.parameters]
+
+    def in_query(self, message: Descriptor, bound: Collection[FieldPath], hidden: Collection[str], /) -> list[Schema]:
+        """The fields of a request that go into its query.
+
+        Args:
+            message: the request.
+            bound: fields that the path or the body has.
+            hidden: top-level fields that are the gateway's to set.
+        """
+        taken = [numbers(path) for path in bound]
+        taken += [(f.number,) for f in message.fields if f.name in hidden or f.json_name in hidden]
+        return [self._in_query(path) for path in islice(_leaves(message, (), taken), MAX_QUERY_PARAMETERS)]
+
+    def _joined(self, path: FieldPath) -> str:
+        return ".".join(map(self.schemas.name, path))
+
+    def _in_path(self, parameter: PathParameter, message: Descriptor, hidden: Collection[str]) -> Schema:
+        made: Schema = {"name": parameter.name, "in": "path", "required": True}
+        schema: Schema = {"type": "string"}
+        notes = []
+        if (variable := parameter.variable) is not None:
+            path = self.names.path(message, variable.field_path)
+            described = self.schemas.field(path[-1])
+            notes.append(described.pop("description", ""))
+            if parameter.whole and not parameter.rest:
+                schema = described
+            name = self._joined(path)
+            if not parameter.whole:
+                pattern = "/".join(s.value if isinstance(s, Wildcard) else s for s in variable.pattern)
+                notes.append(f"A part of `{name}`, which is `{pattern}`.")
+            elif parameter.name != name:
+                notes.append(f"The field `{name}`.")
+            if len(path) == 1 and (path[0].name in hidden or path[0].json_name in hidden):
+                notes.append("Always taken from the token, whatever stands here.")
+        if parameter.rest:
+            notes.append("May be several segments, with slashes between them.")
+        elif schema.get("type") == "string" and "pattern" not in schema:
+            schema["minLength"] = 1
+        if text := "\n\n".join(filter(None, notes)):
+            made["description"] = text
+        return {**made, "schema": schema}
+
+    def _in_query(self, path: FieldPath) -> Schema:
+        schema = self.schemas.field(path[-1])
+        made: Schema = {"name": self._joined(path), "in": "query"}
+        if "description" in schema:
+            made["description"] = schema.pop("description")
+        if schema.pop("deprecated", False):
+            made["deprecated"] = True
+        if path[-1].is_repeated:
+            made |= {"style": "form", "explode": True}
+        return {**made, "schema": schema}
+
+
+def _leaves(message: Descriptor, outer: FieldPath, taken: list[tuple[int, ...]]) -> Iterator[FieldPath]:
+    for field in message.fields:
         path = (*outer, field)
         here = numbers(path)
-        message = field.message_type
+        inner = field.message_type
         if any(overlap(here, other) and len(other) <= len(here) for other in taken):
             continue
-        if message is None or is_text(message.full_name):
-            yield _query_parameter(path, schemas)
-        elif not field.is_repeated and message not in {f.containing_type for f in path} and len(path) < DEEPEST:
-            yield from _query(list(message.fields), path, taken, schemas)
-
-
-def _query_parameter(path: FieldPath, schemas: Schemas) -> Schema:
-    field = path[-1]
-    described = schemas.field(field)
-    made: Schema = {"name": ".".join(schemas.name(part) for part in path), "in": "query"}
-    if "description" in described:
-        made["description"] = described["description"]
-    if described.get("deprecated"):
-        made["deprecated"] = True
-    return {**made, "schema": schemas.value(field)}
+        if inner is None or is_text(inner.full_name):
+            yield path
+        elif (
+            not field.is_repeated
+            and len(path) < MAX_QUERY_DEPTH
+            and well_known(inner.full_name) is None
+            and all(inner != each.containing_type for each in path)
+        ):
+            yield from _leaves(inner, path, taken)

@@ -1,6 +1,6 @@
 """Path templates as OpenAPI has them: a parameter is one segment."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
@@ -57,14 +57,19 @@ class OpenApiPath:
         return "".join(piece if isinstance(piece, str) else f"{{{piece.name}}}" for piece in self.pieces)
 
 
-def openapi_path(template: PathTemplate, /) -> OpenApiPath:
-    """A template's path. `{name=shelves/*}` becomes `shelves/{name}`; further wildcards of a variable get numbers."""
+def openapi_path(template: PathTemplate, called: Callable[[Variable], str], /) -> OpenApiPath:
+    """A template's path. `{name=shelves/*}` becomes `shelves/{name}`; further wildcards of a variable get numbers.
+
+    Args:
+        template: the path.
+        called: how the document calls a variable.
+    """
     owners = {
         index: variable
         for variable in template.variables
         for index in range(variable.start, variable.start + len(variable.pattern))
     }
-    taken = {variable.name for variable in template.variables}
+    taken = {called(variable) for variable in template.variables}
     pieces: list[str | PathParameter] = []
     used: set[str] = set()
     for index, segment in enumerate(template.segments):
@@ -73,7 +78,7 @@ def openapi_path(template: PathTemplate, /) -> OpenApiPath:
             pieces.append(encoded(segment))
             continue
         owner = owners.get(index)
-        name = _free(_UNNAMED, used | taken) if owner is None else owner.name
+        name = _free(_UNNAMED, used | taken) if owner is None else called(owner)
         if name in used:
             name = _free(name, used | taken)
         used.add(name)

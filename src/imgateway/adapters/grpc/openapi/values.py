@@ -13,6 +13,7 @@ Schema = dict[str, Any]
 
 _INTEGER: Final = r"^-?[0-9]+$"
 _NATURAL: Final = r"^[0-9]+$"
+_LARGEST_FLOAT: Final = 3.4028234663852886e38
 _NOT_FINITE: Final = ["NaN", "Infinity", "-Infinity"]
 
 
@@ -34,8 +35,13 @@ def _uint64() -> Schema:
     return {"type": ["string", "integer"], "format": "uint64", "pattern": _NATURAL, "maxLength": 20, **bounds}
 
 
-def _real(name: str) -> Callable[[], Schema]:
-    return lambda: {"anyOf": [{"type": "number", "format": name}, {"type": "string", "enum": list(_NOT_FINITE)}]}
+def _double() -> Schema:
+    return {"anyOf": [{"type": "number", "format": "double"}, {"type": "string", "enum": list(_NOT_FINITE)}]}
+
+
+def _float() -> Schema:
+    number = {"type": "number", "format": "float", "minimum": -_LARGEST_FLOAT, "maximum": _LARGEST_FLOAT}
+    return {"anyOf": [number, {"type": "string", "enum": list(_NOT_FINITE)}]}
 
 
 def _bool() -> Schema:
@@ -52,8 +58,8 @@ def _bytes() -> Schema:
 
 _SCALARS: Final[Mapping[int, Callable[[], Schema]]] = MappingProxyType(
     {
-        FieldDescriptor.TYPE_DOUBLE: _real("double"),
-        FieldDescriptor.TYPE_FLOAT: _real("float"),
+        FieldDescriptor.TYPE_DOUBLE: _double,
+        FieldDescriptor.TYPE_FLOAT: _float,
         FieldDescriptor.TYPE_INT64: _int64,
         FieldDescriptor.TYPE_SINT64: _int64,
         FieldDescriptor.TYPE_SFIXED64: _int64,
@@ -72,8 +78,8 @@ _SCALARS: Final[Mapping[int, Callable[[], Schema]]] = MappingProxyType(
 
 _TEXTS: Final[Mapping[str, Callable[[], Schema]]] = MappingProxyType(
     {
-        "google.protobuf.DoubleValue": _real("double"),
-        "google.protobuf.FloatValue": _real("float"),
+        "google.protobuf.DoubleValue": _double,
+        "google.protobuf.FloatValue": _float,
         "google.protobuf.Int64Value": _int64,
         "google.protobuf.UInt64Value": _uint64,
         "google.protobuf.Int32Value": _int32,
