@@ -10,6 +10,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import grpc
 from tests.faults.test_grpc_balancing import instance
@@ -24,7 +25,7 @@ async def direct(address: str, seconds: float, concurrency: int) -> float:
     """Calls a second of one Python process."""
     done = 0
     async with grpc.aio.insecure_channel(address) as channel:
-        call = channel.unary_unary(f"/{SERVICE}/Lookup")
+        call: Any = channel.unary_unary(f"/{SERVICE}/Lookup")
         await call(REQUEST)
         ends_at = time.monotonic() + seconds
 
