@@ -21,7 +21,7 @@ class RpcFailure:
         message: the back end's words; empty where it had none.
         details: a serialised `google.rpc.Status` (`grpc-status-details-bin`), or None.
         retry_after: seconds after which another attempt makes sense, where the gateway itself knows.
-        reached: False where the call certainly never reached a back end.
+        reached: False where the words are the gateway's own: no back end has said so.
     """
 
     code: RpcCode

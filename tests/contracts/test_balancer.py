@@ -106,7 +106,9 @@ class KeepsQuiet(MemoryBalancer):
         self, rpc: str, request: bytes, metadata: Metadata, seconds: float, /
     ) -> "MemoryRpcStream | RpcFailure":
         stream = await super().stream(rpc, request, metadata, seconds)
-        return stream if isinstance(stream, RpcFailure) else _KeepsQuiet(stream._source, stream._ends_at)
+        return (
+            stream if isinstance(stream, RpcFailure) else _KeepsQuiet(stream._source, stream._ends_at, stream._on_end)
+        )
 
 
 @pytest.mark.anyio
@@ -116,6 +118,7 @@ class KeepsQuiet(MemoryBalancer):
         (Raises, "a_refusal_is_a_value"),
         (HasTime, "a_call_ends_with_its_time"),
         (StaysOpen, "closing_ends_what_is_under_way"),
+        (StaysOpen, "closing_ends_streams"),
         (KeepsQuiet, "a_stream_that_breaks_off_says_why"),
     ],
 )

@@ -139,6 +139,18 @@ class BalancerSuite(ContractSuite):
                 self._is(RpcCode.UNAVAILABLE, outcome)
             assert not made.balancer.available
 
+    async def test_closing_ends_streams(self) -> None:
+        """At the service as well; whoever reads finds it unavailable."""
+        async with self.make() as made:
+            stream = await made.stream(made.endless)
+            async for _ in stream:
+                break
+            await made.balancer.aclose()
+            assert [message async for message in stream] == []
+            self._is(RpcCode.UNAVAILABLE, stream.failure)
+            await self.eventually(lambda: made.under_way() == 0, "the call is cancelled")
+            await stream.aclose()
+
     def _is(self, code: RpcCode, outcome: object) -> None:
         assert isinstance(outcome, RpcFailure), outcome
         assert outcome.code is code

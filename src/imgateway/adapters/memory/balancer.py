@@ -30,6 +30,7 @@ class MemoryBalancer:
     _answers: Mapping[str, Answers]
     _streams: Mapping[str, Streams]
     _under_way: set[anyio.CancelScope] = attrs.field(factory=set, init=False)
+    _open: set["MemoryRpcStream"] = attrs.field(factory=set, init=False)
     _closed: bool = attrs.field(default=False, init=False)
 
     async def unary(
@@ -59,7 +60,9 @@ class MemoryBalancer:
         streams = self._streams.get(rpc)
         if streams is None:
             return _UNKNOWN
-        return MemoryRpcStream(streams(request, metadata), anyio.current_time() + seconds)
+        stream = MemoryRpcStream(streams(request, metadata), anyio.current_time() + seconds, self._open.discard)
+        self._open.add(stream)
+        return stream
 
     @property
     def available(self) -> bool:
@@ -71,6 +74,8 @@ class MemoryBalancer:
         self._closed = True
         for scope in tuple(self._under_way):
             scope.cancel()
+        for stream in tuple(self._open):
+            await stream.cut()
 
 
 @attrs.define(eq=False)
@@ -79,10 +84,13 @@ class MemoryRpcStream:
 
     _source: AsyncGenerator[bytes | RpcFailure, None]
     _ends_at: float
+    _on_end: Callable[["MemoryRpcStream"], None]
     headers: Metadata = attrs.field(default=(), init=False)
     trailers: Metadata = attrs.field(default=(), init=False)
     failure: RpcFailure | None = attrs.field(default=None, init=False)
     _over: bool = attrs.field(default=False, init=False)
+    _reading: anyio.CancelScope | None = attrs.field(default=None, init=False)
+    _when_cut: RpcFailure = attrs.field(default=_TOO_LATE, init=False)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """What the function yields, for as long as there is time."""
@@ -92,16 +100,29 @@ class MemoryRpcStream:
         """The next message."""
         if self._over:
             raise StopAsyncIteration
-        found: bytes | RpcFailure | None = _TOO_LATE
-        with anyio.CancelScope(deadline=self._ends_at):
+        found: bytes | RpcFailure | None
+        with anyio.CancelScope(deadline=self._ends_at) as self._reading:
             found = await anext(self._source, None)
+        if self._reading.cancelled_caught:
+            found = self._when_cut
+        self._reading = None
         if isinstance(found, bytes):
             return found
         self.failure = found
         await self.aclose()
         raise StopAsyncIteration
 
+    async def cut(self) -> None:
+        """End it because the balancer is closed: whoever reads, or reads on, finds it unavailable."""
+        self._when_cut = _CLOSED
+        if self._reading is not None:
+            self._reading.cancel()
+        else:
+            self.failure = _CLOSED
+            await self.aclose()
+
     async def aclose(self) -> None:
         """End the function."""
         self._over = True
+        self._on_end(self)
         await self._source.aclose()
