@@ -31,7 +31,7 @@ HEADERS: Final[dict[str, Schema]] = {
         "name": "x-request-id",
         "in": "header",
         "description": "Names the request in logs; the gateway makes one up where none is given.",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
     },
 }
 """What every request may have, by the names under `components`."""
@@ -96,6 +96,7 @@ class Parameters:
                 notes.append("Always taken from the token, whatever stands here.")
         if parameter.rest:
             notes.append("May be several segments, with slashes between them.")
+            made["x-several-segments"] = True
         elif schema.get("type") == "string" and "pattern" not in schema:
             schema["minLength"] = 1
         if text := "\n\n".join(filter(None, notes)):
