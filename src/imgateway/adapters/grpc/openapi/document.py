@@ -22,7 +22,10 @@ from imgateway.adapters.grpc.routing.fields import FieldNames
 from imgateway.core.settings_grpc import GrpcSettings
 
 _METHODS: Final = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH"})
-_ABOUT: Final = "Made from the descriptions that the services give of themselves."
+_ABOUT: Final = (
+    "Made from the services' own descriptions. Every request may say in `X-Request-Timeout` how many seconds it may "
+    "take, and have a name of its own in `x-request-id`."
+)
 
 
 def document_bytes(table: RouteTable, descriptors: FileDescriptorSet, settings: GrpcSettings, /) -> bytes:

@@ -31,7 +31,7 @@ HEADERS: Final[dict[str, Schema]] = {
         "name": "x-request-id",
         "in": "header",
         "description": "Names the request in logs; the gateway makes one up where none is given.",
-        "schema": {"type": "string"},
+        "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
     },
 }
 """What every request may have, by the names under `components`."""
@@ -76,13 +76,18 @@ class Parameters:
     def _joined(self, path: FieldPath) -> str:
         return ".".join(map(self.schemas.name, path))
 
+    def _field(self, path: FieldPath) -> Schema:
+        """A field without what only a body can mean."""
+        schema = self.schemas.field(path[-1])
+        return {key: value for key, value in schema.items() if key not in ("readOnly", "writeOnly")}
+
     def _in_path(self, parameter: PathParameter, message: Descriptor, hidden: Collection[str]) -> Schema:
         made: Schema = {"name": parameter.name, "in": "path", "required": True}
         schema: Schema = {"type": "string"}
         notes = []
         if (variable := parameter.variable) is not None:
             path = self.names.path(message, variable.field_path)
-            described = self.schemas.field(path[-1])
+            described = self._field(path)
             notes.append(described.pop("description", ""))
             if parameter.whole and not parameter.rest:
                 schema = described
@@ -96,6 +101,7 @@ class Parameters:
                 notes.append("Always taken from the token, whatever stands here.")
         if parameter.rest:
             notes.append("May be several segments, with slashes between them.")
+            made["x-several-segments"] = True
         elif schema.get("type") == "string" and "pattern" not in schema:
             schema["minLength"] = 1
         if text := "\n\n".join(filter(None, notes)):
@@ -103,7 +109,7 @@ class Parameters:
         return {**made, "schema": schema}
 
     def _in_query(self, path: FieldPath) -> Schema:
-        schema = self.schemas.field(path[-1])
+        schema = self._field(path)
         made: Schema = {"name": self._joined(path), "in": "query"}
         if "description" in schema:
             made["description"] = schema.pop("description")

@@ -1,7 +1,7 @@
 """Messages and enums as schemas, each once, by reference."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Literal
 
 from google.api import field_behavior_pb2
@@ -55,9 +55,13 @@ class Schemas:
     def members(self, message: Descriptor, /, *, without: Collection[str] = ()) -> Schema:
         """A message's members in place, but for the fields named (as in the proto)."""
         fields = [field for field in message.fields if field.name not in without]
+        choices = list(self._choices(message, without))
+        sentences = [f"At most one of {', '.join(f'`{name}`' for name in names)}." for names in choices]
         schema: Schema = {"type": "object"}
-        if text := self._described(message, without):
+        if text := "\n\n".join(filter(None, (self._comments.of(message.full_name), *sentences))):
             schema["description"] = text
+        if choices:
+            schema["x-at-most-one"] = choices
         if fields:
             schema["properties"] = {self.name(field): self.field(field) for field in fields}
         if required := [self.name(field) for field in fields if field.is_required]:
@@ -111,13 +115,12 @@ class Schemas:
             self._made[name] = _marked(schema, enum.GetOptions().deprecated)
         return {"$ref": f"#/components/schemas/{name}"}
 
-    def _described(self, message: Descriptor, without: Collection[str]) -> str:
-        choices = []
+    def _choices(self, message: Descriptor, without: Collection[str]) -> Iterator[list[str]]:
+        """The oneofs; a field marked `optional` is one of its own, and no choice."""
         for oneof in message.oneofs:
-            names = [f"`{self.name(field)}`" for field in oneof.fields if field.name not in without]
-            if len(names) > 1:  # a field marked `optional` is a oneof of its own
-                choices.append(f"At most one of {', '.join(names)}.")
-        return "\n\n".join(filter(None, (self._comments.of(message.full_name), *choices)))
+            names = [self.name(field) for field in oneof.fields if field.name not in without]
+            if len(names) > 1:
+                yield names
 
 
 def _marked(schema: Schema, deprecated: bool) -> Schema:

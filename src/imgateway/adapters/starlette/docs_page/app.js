@@ -1,23 +1,33 @@
-// Reads /openapi.json and shows its operations. Nothing of the document is ever taken for markup.
-import { schemaView, exampleOf, typeOf } from "./schemas.js";
-import { tryForm } from "./trying.js";
+// Reads the gateway's own description of its routes and shows it.
+import { services } from "./document.js";
 import { element } from "./elements.js";
+import { operationView } from "./operation.js";
+import { pathParts, prose } from "./text.js";
 
 const RETRY_MS = 2000;
-const METHODS = ["get", "post", "put", "patch", "delete", "head", "options"];
-const main = document.getElementById("operations");
-const filter = document.getElementById("filter");
-const token = document.getElementById("token");
 
-token.value = sessionStorage.getItem("token") ?? "";
-token.addEventListener("input", () => sessionStorage.setItem("token", token.value));
-filter.addEventListener("input", () => show());
-document.getElementById("tools").addEventListener("submit", (event) => event.preventDefault());
+const byId = (id) => document.getElementById(id);
+const [state, about, operations, index, filter, token] =
+  ["state", "about", "operations", "index", "filter", "token"].map(byId);
 
 let sections = [];
 
-function say(text) {
-  main.replaceChildren(element("p", { class: "state" }, text));
+// In this tab only, and gone with it.
+token.value = sessionStorage.getItem("token") ?? "";
+token.addEventListener("input", () => sessionStorage.setItem("token", token.value.trim()));
+filter.addEventListener("input", show);
+byId("tools").addEventListener("submit", (event) => event.preventDefault());
+addEventListener("hashchange", openNamed);
+addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.target.closest("input, textarea, select")) return;
+  event.preventDefault();
+  filter.focus();
+});
+
+function say(text, kind = "") {
+  state.className = `state ${kind}`;
+  if (state.textContent !== text) state.textContent = text;
+  state.hidden = text === "";
 }
 
 async function load() {
@@ -25,108 +35,86 @@ async function load() {
   try {
     response = await fetch("openapi.json");
   } catch {
-    say("The gateway can't be reached. Trying again …");
+    say("The gateway can't be reached. Trying again …", "waiting");
     setTimeout(load, RETRY_MS);
     return;
   }
   if (response.status === 503) {
-    say("The services are not known yet. Trying again …");
+    say("The services have not said yet what they offer. Trying again …", "waiting");
     setTimeout(load, RETRY_MS);
     return;
   }
   if (!response.ok) {
-    say(`The description can't be read: ${response.status} ${response.statusText}`);
+    say(`The description can't be read: ${response.status} ${response.statusText}`, "failed");
     return;
   }
-  build(await response.json());
+  try {
+    build(await response.json());
+  } catch (error) {
+    say(`The description can't be understood: ${error.message}`, "failed");
+    return;
+  }
   show();
+  openNamed();
 }
 
 function build(api) {
   document.title = api.info.title;
-  document.getElementById("title").textContent = api.info.title;
-  const byTag = new Map((api.tags ?? []).map((tag) => [tag.name, { tag, operations: [] }]));
-  for (const [path, item] of Object.entries(api.paths)) {
-    for (const method of METHODS.filter((name) => name in item)) {
-      const operation = item[method];
-      const name = operation.tags?.[0] ?? "Other";
-      if (!byTag.has(name)) byTag.set(name, { tag: { name }, operations: [] });
-      byTag.get(name).operations.push({
-        text: [method, path, operation.summary, operation.description, operation.operationId].join(" ").toLowerCase(),
-        view: operationView(api, method, path, operation),
-      });
-    }
-  }
-  sections = [...byTag.values()].filter((section) => section.operations.length);
+  byId("title").textContent = api.info.title;
+  about.replaceChildren(...prose(api.info.description ?? ""));
+  sections = services(api).map(({ name, description, operations: all }) => {
+    const views = all.map((each) => ({ ...each, view: operationView(api, each, token), link: linkTo(each) }));
+    const links = element("ul", {}, views.map(({ link }) => link));
+    return {
+      views,
+      section: element("section", {}, [
+        element("h2", {}, name),
+        description ? element("div", { class: "prose" }, prose(description)) : null,
+        ...views.map(({ view }) => view),
+      ]),
+      links: element("div", {}, [element("p", { class: "index-title" }, name), links]),
+    };
+  });
+  operations.replaceChildren(...sections.map(({ section }) => section));
+  index.replaceChildren(...sections.map(({ links }) => links));
+}
+
+function linkTo({ id, method, path }) {
+  return element("li", {}, [
+    element("a", { href: `#${id}` }, [
+      element("span", { class: `method ${method}` }, method.toUpperCase()),
+      element("span", { class: "path" }, pathParts(path)),
+    ]),
+  ]);
 }
 
 function show() {
-  const wanted = filter.value.trim().toLowerCase().split(/\s+/);
-  const shown = [];
-  for (const { tag, operations } of sections) {
-    const fitting = operations.filter(({ text }) => wanted.every((word) => text.includes(word)));
-    if (!fitting.length) continue;
-    shown.push(
-      element("section", {}, [
-        element("h2", {}, tag.name),
-        tag.description ? element("p", { class: "about" }, tag.description) : null,
-        ...fitting.map(({ view }) => view),
-      ]),
-    );
-  }
-  if (shown.length) main.replaceChildren(...shown);
-  else say(sections.length ? "No route has these words." : "There are no routes.");
-}
-
-function operationView(api, method, path, operation) {
-  const isPublic = !(operation.security ?? []).length;
-  const details = element("details", { class: "operation" }, [
-    element("summary", {}, [
-      element("span", { class: `method ${method}` }, method.toUpperCase()),
-      element("span", { class: "path" }, path),
-      element("span", { class: "short" }, operation.summary ?? ""),
-      element("span", { class: "badge" }, isPublic ? "public" : "token"),
-    ]),
-  ]);
-  // Made when it is opened: a large API has thousands of schemas.
-  details.addEventListener("toggle", () => {
-    if (details.open && details.children.length === 1) {
-      details.append(inside(api, method, path, operation, isPublic));
+  const words = filter.value.trim().toLowerCase().split(/\s+/);
+  let any = false;
+  for (const { section, links, views } of sections) {
+    let some = false;
+    for (const { view, link, text } of views) {
+      const fits = words.every((word) => text.includes(word));
+      view.hidden = link.hidden = !fits;
+      some ||= fits;
     }
-  });
-  return details;
+    section.hidden = links.hidden = !some;
+    any ||= some;
+  }
+  about.hidden = !any || !about.childElementCount;
+  say(any ? "" : sections.length ? "No route has these words." : "There are no routes.", "empty");
 }
 
-function inside(api, method, path, operation, isPublic) {
-  const body = operation.requestBody?.content?.["application/json"]?.schema;
-  const parts = [];
-  if (operation.description) parts.push(element("p", { class: "text" }, operation.description));
-  if (operation.parameters?.length) {
-    parts.push(element("h3", {}, "Parameters"), parametersView(api, operation.parameters));
+// The operation that the address names: opened, and scrolled to.
+function openNamed() {
+  const named = location.hash.length > 1 ? byId(decodeURIComponent(location.hash.slice(1))) : null;
+  if (!named?.matches("details.operation")) return;
+  if (named.hidden) {
+    filter.value = "";
+    show();
   }
-  if (body) parts.push(element("h3", {}, "Body"), schemaView(api, body));
-  for (const [status, response] of Object.entries(operation.responses)) {
-    for (const [type, media] of Object.entries(response.content ?? {})) {
-      parts.push(element("h3", {}, `Answer ${status}, ${type}`), schemaView(api, media.schema));
-    }
-  }
-  const example = body ? JSON.stringify(exampleOf(api, body), null, 2) : null;
-  parts.push(element("h3", {}, "Try it"), tryForm({ method, path, operation, isPublic, example, token }));
-  return element("div", { class: "inside" }, parts);
-}
-
-function parametersView(api, parameters) {
-  return element(
-    "dl",
-    {},
-    parameters.flatMap((parameter) => [
-      element("dt", {}, parameter.name),
-      element("dd", {}, [
-        element("span", { class: "type" }, `${parameter.in}, ${typeOf(api, parameter.schema)}`),
-        parameter.description ? element("div", { class: "text" }, parameter.description) : null,
-      ]),
-    ]),
-  );
+  named.open = true;
+  named.scrollIntoView();
 }
 
 load();

@@ -1,75 +1,142 @@
 // Schemas as lists of members and as examples. A schema that contains itself is named where it comes again.
+import { resolved } from "./document.js";
 import { element } from "./elements.js";
+import { prose } from "./text.js";
 
-const DEEPEST = 6;
-
-function resolved(api, schema) {
-  if (!schema?.$ref) return [schema ?? {}, null];
-  const name = schema.$ref.split("/").pop();
-  return [api.components.schemas[name] ?? {}, name];
-}
+const DEEPEST = 8;
 
 export function typeOf(api, schema) {
   const [found, name] = resolved(api, schema);
   if (name) return name;
+  const choices = found.anyOf ?? found.oneOf;
+  if (choices) {
+    // Numbers that JSON does not have are texts; that a number may be one is no other type.
+    const types = choices.filter((one) => !one.enum?.includes("NaN")).map((one) => typeOf(api, one));
+    return [...new Set(types)].join(" or ");
+  }
   if (found.type === "array") return `list of ${typeOf(api, found.items)}`;
-  if (found.oneOf || found.anyOf) return (found.oneOf ?? found.anyOf).map((one) => typeOf(api, one)).join(" or ");
-  if (found.additionalProperties && !found.properties) return `map of ${typeOf(api, found.additionalProperties)}`;
-  const type = Array.isArray(found.type) ? found.type.join(" or ") : (found.type ?? "any");
+  if (isMap(found)) return `map of ${typeOf(api, found.additionalProperties)}`;
+  if (found.contentEncoding) return found.contentEncoding;
+  const type = Array.isArray(found.type) ? found.type[0] : (found.type ?? "any");
   return found.format ? `${type} (${found.format})` : type;
 }
 
-export function schemaView(api, schema, seen = []) {
-  const [found, name] = resolved(api, schema);
-  const inner = name ? [...seen, name] : seen;
-  if (found.type === "array" && !found.properties) {
-    return element("div", {}, [element("span", { class: "type" }, "list of"), schemaView(api, found.items, inner)]);
-  }
-  const parts = [];
-  if (found.description) parts.push(element("div", { class: "text" }, found.description));
-  const properties = Object.entries(found.properties ?? {});
-  if (!properties.length) parts.unshift(element("span", { class: "type" }, typeOf(api, schema)));
-  if (properties.length) {
-    parts.push(element("dl", {}, properties.flatMap(([key, member]) => memberView(api, key, member, inner))));
-  }
-  for (const one of found.oneOf ?? []) parts.push(schemaView(api, one, inner));
-  return element("div", {}, parts);
+const isMap = (schema) => Boolean(schema.additionalProperties) && !schema.properties;
+
+// The names of an enum, or null.
+export function namesOf(api, schema) {
+  const [found] = resolved(api, schema);
+  const names = found.enum ?? found.anyOf?.find((one) => one.type === "string")?.enum ?? null;
+  return names?.includes("NaN") ? null : names;
 }
 
-function memberView(api, key, schema, seen) {
-  const item = schema.type === "array" ? schema.items : schema;
+// What is inside of lists and maps: that has the members.
+function inner(api, schema) {
+  const [found] = resolved(api, schema);
+  if (found.type === "array") return inner(api, found.items);
+  if (isMap(found) && found.additionalProperties !== true) return inner(api, found.additionalProperties);
+  const real = (found.anyOf ?? found.oneOf)?.filter((one) => one.$ref);
+  return real?.length === 1 && !found.oneOf ? inner(api, real[0]) : schema;
+}
+
+export function schemaView(api, schema, seen = []) {
+  const item = inner(api, schema);
   const [found, name] = resolved(api, item);
-  const opens = found.properties && !seen.includes(name) && seen.length < DEEPEST;
-  const description = schema.description ?? null;
-  const inner = element("details", {}, [element("summary", { class: "type" }, typeOf(api, schema))]);
-  if (opens) {
-    inner.addEventListener("toggle", () => {
-      if (inner.open && inner.children.length === 1) inner.append(schemaView(api, item, seen));
-    });
-  }
+  const path = name ? [...seen, name] : seen;
+  const properties = Object.entries(found.properties ?? {});
+  const titled = name || item !== schema || !(properties.length || found.oneOf);
+  const title = titled ? element("p", { class: "type" }, typeOf(api, schema)) : null;
+  const text = [resolved(api, schema)[0].description, item === schema ? null : found.description].filter(Boolean);
+  return element("div", { class: "schema" }, [
+    title,
+    text.length ? element("div", { class: "prose" }, text.flatMap(prose)) : null,
+    properties.length ? members(api, properties, found.required ?? [], path) : null,
+    // Where the values have comments, they stand in the text.
+    valuesView(namesOf(api, item)?.filter((value) => !found.description?.includes(`\`${value}\``))),
+    ...(found.oneOf ?? []).map((one) => schemaView(api, one, path)),
+  ]);
+}
+
+function members(api, properties, required, seen) {
+  const rows = properties.flatMap(([name, schema]) => memberView(api, name, schema, required.includes(name), seen));
+  return element("dl", { class: "members" }, rows);
+}
+
+function memberView(api, name, schema, required, seen) {
+  const item = inner(api, schema);
+  const [found, reference] = resolved(api, item);
+  const names = namesOf(api, item);
+  const opens = (found.properties || names) && !seen.includes(reference) && seen.length < DEEPEST;
+  const type = typeOf(api, schema);
   return [
-    element("dt", {}, key),
+    element("dt", {}, name),
     element("dd", {}, [
-      opens ? inner : element("span", { class: "type" }, typeOf(api, schema)),
-      description ? element("div", { class: "text" }, description) : null,
+      opens ? opening(type, () => schemaView(api, item, seen)) : element("span", { class: "type" }, type),
+      ...marks({ required, ...schema }),
+      schema.description ? element("div", { class: "prose" }, prose(schema.description)) : null,
     ]),
   ];
 }
 
+function marks({ required, readOnly, writeOnly, deprecated }) {
+  const words = { required, "read only": readOnly, "write only": writeOnly, deprecated };
+  return Object.keys(words).filter((word) => words[word]).map((word) => element("span", { class: "mark" }, word));
+}
+
+// Details whose content is made when they are opened: a large API has thousands of schemas.
+export function opening(summary, content, attributes = {}) {
+  const details = element("details", attributes, [element("summary", { class: "type" }, summary)]);
+  details.addEventListener("toggle", () => {
+    if (details.open && details.children.length === 1) details.append(content());
+  });
+  return details;
+}
+
+function valuesView(names) {
+  return names?.length ? element("p", { class: "values" }, names.flatMap((name) => [element("code", {}, name), " "])) : null;
+}
+
+export function parametersView(api, parameters) {
+  const rows = parameters.flatMap((parameter) => [
+    element("dt", {}, parameter.name),
+    element("dd", {}, [
+      element("span", { class: "type" }, typeOf(api, parameter.schema)),
+      element("span", { class: "mark" }, parameter.in),
+      ...marks(parameter),
+      parameter.description ? element("div", { class: "prose" }, prose(parameter.description)) : null,
+      valuesView(namesOf(api, inner(api, parameter.schema))),
+    ]),
+  ]);
+  return element("dl", { class: "members" }, rows);
+}
+
+// A value that the schema allows, with every member there is, of a choice the first.
 export function exampleOf(api, schema, seen = []) {
   const [found, name] = resolved(api, schema);
   if (name && seen.includes(name)) return {};
-  const inner = name ? [...seen, name] : seen;
+  const path = name ? [...seen, name] : seen;
   if (found.properties) {
-    const members = Object.entries(found.properties).filter(([, member]) => !member.readOnly);
-    return Object.fromEntries(members.map(([key, member]) => [key, exampleOf(api, member, inner)]));
+    const others = new Set((found["x-at-most-one"] ?? []).flatMap((names) => names.slice(1)));
+    const shown = Object.entries(found.properties).filter(([key, member]) => !member.readOnly && !others.has(key));
+    return Object.fromEntries(shown.map(([key, member]) => [key, exampleOf(api, member, path)]));
   }
-  if (found.anyOf ?? found.oneOf) return exampleOf(api, (found.anyOf ?? found.oneOf)[0], inner);
-  if (found.enum) return found.enum[found.enum.length > 1 ? 1 : 0];
+  const names = namesOf(api, schema);
+  if (names) return names[names.length > 1 ? 1 : 0];
+  const choices = found.anyOf ?? found.oneOf;
+  if (choices) return exampleOf(api, choices[0], path);
   const type = Array.isArray(found.type) ? found.type[0] : found.type;
-  if (type === "array") return [];
-  if (type === "integer" || type === "number") return 0;
+  if (type === "array") {
+    const item = exampleOf(api, found.items, path);
+    return item && typeof item === "object" && !Object.keys(item).length ? [] : [item];
+  }
+  if (type === "string") return textExample(found);
+  if (type === "integer" || type === "number") return Math.max(found.minimum ?? 0, 0);
   if (type === "boolean") return false;
-  if (type === "string") return found.format === "date-time" ? new Date(0).toISOString() : "";
   return type === "object" ? {} : null;
+}
+
+function textExample({ format, pattern }) {
+  if (format === "date-time") return `${new Date().toISOString().slice(0, 19)}Z`;
+  if (format === "int64" || format === "uint64") return "0";
+  return pattern?.endsWith("s$") ? "1s" : "";
 }
