@@ -1,5 +1,6 @@
 """`imgateway demo` as a process that can be ended and started again on the same port."""
 
+import random
 import signal
 import socket
 import subprocess
@@ -39,7 +40,7 @@ class Demo:
 
 def free_port() -> int:
     """Below the range from which the system gives ports to clients, so that none of them takes it while we restart."""
-    for port in range(21_000, 32_000):
+    for port in random.sample(range(21_000, 32_000), 1000):  # by chance: another run may look for one as well
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

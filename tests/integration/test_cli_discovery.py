@@ -1,6 +1,7 @@
 """`imgateway check`, `routes` and `serve` with services that are found in a real etcd."""
 
 import json
+import signal
 import sys
 import uuid
 from collections.abc import AsyncIterator
@@ -92,3 +93,6 @@ async def test_the_gateway_calls_what_etcd_knows(etcd_server: EtcdServer, name: 
                     while (answer := await http.get("/api/conversations")).status_code == 503:
                         await anyio.sleep(0.05)  # until etcd has answered, and the service
             assert answer.status_code == 200, answer.text
+            # Politely, so that it takes its own keys out of etcd.
+            gateway.send_signal(signal.SIGTERM)
+            assert await gateway.ended() == 0
