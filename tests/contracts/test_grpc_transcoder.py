@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc_reflection.v1alpha import reflection
 from tests.grpc_back_end import FILE, SERVICE, BackEnd, running_back_end
 from tests.grpc_protos import descriptors
 
@@ -197,3 +199,19 @@ async def test_a_message_of_no_method_is_an_error_of_the_settings(descriptor_set
     with pytest.raises(SettingsError, match=r"grpc\.messages\.x"):
         async with GrpcTranscoder.open(wrong, None):
             pass
+
+
+@pytest.mark.anyio
+async def test_a_service_that_is_deployed_anew_is_asked_anew() -> None:
+    bare = grpc.aio.server()
+    reflection.enable_server_reflection([reflection.SERVICE_NAME], bare)
+    port = bare.add_insecure_port("127.0.0.1:0")
+    await bare.start()
+    async with GrpcTranscoder.open(settings(f"127.0.0.1:{port}", None), None) as transcoder:
+        while not transcoder.loaded:
+            await TranscoderSuite().quiet()
+        assert transcoder.routes == ()
+        await bare.stop(None)
+        async with running_back_end(f"127.0.0.1:{port}"):
+            await TranscoderSuite().eventually(lambda: bool(transcoder.routes), "the new one's routes are known")
+            assert isinstance(await ask(transcoder, "/api/things/1"), RestAnswer)

@@ -12,11 +12,13 @@ from typing import Any
 
 import anyio
 import attrs
+import grpc
 import pytest
 from grpc_health.v1 import health_pb2
-from tests.grpc_back_end import SERVICE, running_back_end
+from tests.faults.etcd_certificates import Authority
+from tests.grpc_back_end import SERVICE, BackEnd, running_back_end
 
-from imgateway.adapters.grpc.balancing import Discovered, GrpcBalancer, TlsFiles
+from imgateway.adapters.grpc.balancing import Discovered, GrpcBalancer, StaticTarget, TlsFiles
 from imgateway.adapters.memory import MemoryServiceRegistry
 from imgateway.codes import RpcCode
 from imgateway.errors import SettingsError
@@ -209,3 +211,31 @@ async def test_whoever_is_no_grpc_server_is_unavailable() -> None:
 def test_a_tls_file_that_is_not_there_is_named() -> None:
     with pytest.raises(SettingsError, match=r"grpc\.tls_ca"):
         TlsFiles(ca="/nowhere/ca.pem").credentials()
+
+
+def asking_for_certificates(authority: Authority) -> grpc.ServerCredentials:
+    cert, key = (Path(name).read_bytes() for name in authority.issue("server"))
+    return grpc.ssl_server_credentials([(key, cert)], Path(authority.file).read_bytes(), True)
+
+
+@pytest.mark.anyio
+async def test_both_sides_show_their_certificates(tmp_path: Path) -> None:
+    ours, foreign = Authority(tmp_path, "ours"), Authority(tmp_path, "foreign")
+    shown, own_key = ours.issue("gateway")
+    credentials = asking_for_certificates(ours)
+    back_end, server = BackEnd(), grpc.aio.server()
+    back_end.add_to(server)
+    address = f"127.0.0.1:{server.add_secure_port('127.0.0.1:0', credentials)}"
+    await server.start()
+    for tls, well in (
+        (TlsFiles(ours.file, shown, own_key), True),
+        (TlsFiles(ours.file), False),
+        (TlsFiles(foreign.file, shown, own_key), False),
+        (None, False),
+    ):
+        async with GrpcBalancer.open(
+            StaticTarget(address), service=SERVICE, tls=tls, max_response_bytes=4_194_304
+        ) as balancer:
+            outcome = await balancer.unary(ECHO, REQUEST, (), 20.0, False)
+            assert isinstance(outcome, RpcAnswer) is well, (tls, outcome)
+    await server.stop(None)
