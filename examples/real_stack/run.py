@@ -26,7 +26,7 @@ sys.path.insert(0, str(HERE.parent.parent / "scripts"))
 
 from servers import EtcdServer, KafkaServer, RedisServer, free_port  # noqa: E402  # the path comes first
 
-from imgateway_cli.demo.page import POLICY  # noqa: E402  # the path comes first
+from imgateway.adapters.starlette.static_page import POLICY  # noqa: E402  # the path comes first
 
 START_SECONDS = 60
 PAGE = HERE.parent.parent / "src" / "imgateway_cli" / "demo" / "page"

@@ -5,7 +5,7 @@ gRPC's library is loaded by the functions here, not with the module.
 
 import os
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -13,8 +13,7 @@ import anyio
 import attrs
 
 from imgateway.core.settings import Settings, authority
-from imgateway.core.settings_grpc import ANY_SERVICE, GrpcSettings
-from imgateway.core.settings_problems import within
+from imgateway.core.settings_grpc import GrpcSettings, Place
 from imgateway.errors import ServiceUnavailableError, SettingsError
 from imgateway_cli.wiring import etcd_access
 
@@ -24,37 +23,6 @@ if TYPE_CHECKING:
     from imgateway.adapters.grpc.routing import RouteTable
 
 RESOLVE_SECONDS: Final = 10.0
-
-
-@attrs.frozen
-class Place:
-    """Where the instances of some services are: one address, or a name in etcd.
-
-    Attributes:
-        discovered: whether `name` is looked up in etcd.
-        services: who is there.
-    """
-
-    name: str
-    discovered: bool
-    services: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """As messages call it."""
-        return f"{self.name} in etcd" if self.discovered else self.name
-
-    @property
-    def health_service(self) -> str:
-        """Whose health to ask for: that of the only service there, else that of the whole server."""
-        return "" if len(self.services) > 1 or self.services == (ANY_SERVICE,) else self.services[0]
-
-
-def places(grpc: GrpcSettings, /) -> Sequence[Place]:
-    """Every place once, in the order of the settings."""
-    found: dict[tuple[str, bool], list[str]] = {}
-    for service, where in grpc.services.items():
-        found.setdefault((where.target or where.discover or "", where.target is None), []).append(service)
-    return [Place(name, discovered, tuple(services)) for (name, discovered), services in found.items()]
 
 
 async def addresses(settings: Settings, place: Place, /) -> Sequence[str]:
@@ -126,7 +94,7 @@ async def described(settings: Settings, grpc: GrpcSettings, /) -> tuple["FileDes
     from imgateway.adapters.grpc.schema import merge
 
     sets = []
-    for place in places(grpc):
+    for place in grpc.places:
         why = ""
         for target in await addresses(settings, place):
             try:
@@ -169,7 +137,7 @@ def offer_of_file(grpc: GrpcSettings, path: str, /) -> Offer:
     from imgateway.adapters.grpc.routing import RouteTable
     from imgateway.adapters.grpc.schema import read_descriptor_set
 
-    return _offer(RouteTable.build(read_descriptor_set(path), grpc), grpc, ())
+    return _offer(RouteTable.build(read_descriptor_set(path), grpc), ())
 
 
 async def offer_by_reflection(settings: Settings, grpc: GrpcSettings, /) -> Offer:
@@ -182,23 +150,17 @@ async def offer_by_reflection(settings: Settings, grpc: GrpcSettings, /) -> Offe
     from imgateway.adapters.grpc.routing import RouteTable
 
     descriptors, contradictions = await described(settings, grpc)
-    return _offer(RouteTable.build(descriptors, grpc), grpc, contradictions)
+    return _offer(RouteTable.build(descriptors, grpc), contradictions)
 
 
-def _offer(table: "RouteTable", grpc: GrpcSettings, contradictions: Sequence[str]) -> Offer:
-    if wrong := list(_unanswered(table, grpc.messages)):
+def _offer(table: "RouteTable", contradictions: Sequence[str]) -> Offer:
+    if wrong := list(table.unanswered()):
         raise SettingsError(wrong)
     return Offer(table, tuple(map(_named, (*contradictions, *table.problems))))
 
 
 def _named(problem: str) -> str:
     return problem if problem.startswith("grpc.") else f"grpc: {problem}"
-
-
-def _unanswered(table: "RouteTable", messages: Mapping[str, str]) -> Iterator[str]:
-    for name, rpc in messages.items():
-        if isinstance(problem := table.message_call(rpc), str):
-            yield f"{within('grpc.messages', name)}: {problem}"
 
 
 def tls_problems(grpc: GrpcSettings, /) -> Iterator[str]:

@@ -18,7 +18,7 @@ from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.core.settings_services import EtcdSettings, KafkaSettings
 from imgateway.errors import GatewayError, ServiceUnavailableError, SettingsError
 from imgateway.plugins import load_authenticator
-from imgateway_cli.back_ends import offer_by_reflection, offer_of_file, places, tls_problems, try_place
+from imgateway_cli.back_ends import offer_by_reflection, offer_of_file, tls_problems, try_place
 from imgateway_cli.wiring import etcd_access, kafka_access
 
 LIBRARIES: Final = {"kafka": "aiokafka", "redis": "redis", "etcd": "etcd3", "grpc": "grpc"}
@@ -165,7 +165,7 @@ async def _etcd(etcd: EtcdSettings) -> str:
 
 
 def _back_ends(settings: Settings, grpc: GrpcSettings) -> Iterator[Finding]:
-    for place in places(grpc):
+    for place in grpc.places:
         yield _service(f"grpc ({place})", partial(try_place, settings, grpc, place))
     if grpc.reflection:
         try:

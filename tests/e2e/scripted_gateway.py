@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import attrs
 from playwright.sync_api import Locator, Page, Route, WebSocketRoute, expect
 
-from imgateway_cli.demo.page import POLICY
+from imgateway.adapters.starlette.static_page import POLICY
 
 CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")

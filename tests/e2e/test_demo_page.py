@@ -4,7 +4,8 @@ import httpx
 import pytest
 from starlette.applications import Starlette
 
-from imgateway_cli.demo.page import POLICY, page_routes
+from imgateway.adapters.starlette.static_page import POLICY
+from imgateway_cli.demo.page import page_routes
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from grpc_health.v1 import health_pb2
 from tests.faults.etcd_certificates import Authority
 from tests.grpc_back_end import SERVICE, BackEnd, running_back_end
 
-from imgateway.adapters.grpc.balancing import Discovered, GrpcBalancer, StaticTarget, TlsFiles
+from imgateway.adapters.grpc.balancing import Discovered, GrpcBalancer, StaticTarget, TlsFiles, channel_maker
 from imgateway.adapters.memory import MemoryServiceRegistry
 from imgateway.codes import RpcCode
 from imgateway.errors import SettingsError
@@ -210,7 +210,7 @@ async def test_whoever_is_no_grpc_server_is_unavailable() -> None:
 
 def test_a_tls_file_that_is_not_there_is_named() -> None:
     with pytest.raises(SettingsError, match=r"grpc\.tls_ca"):
-        TlsFiles(ca="/nowhere/ca.pem").credentials()
+        channel_maker(TlsFiles(ca="/nowhere/ca.pem"), ())
 
 
 def asking_for_certificates(authority: Authority) -> grpc.ServerCredentials:

@@ -17,7 +17,7 @@ from tests.e2e.gateway_process import _CLEAN as CLEAN
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from imgateway_cli.demo.page import POLICY
+from imgateway.adapters.starlette.static_page import POLICY
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 

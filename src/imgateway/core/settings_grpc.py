@@ -24,6 +24,38 @@ class GrpcServiceSettings:
 
 
 @attrs.frozen
+class Place:
+    """Where the instances of some services are.
+
+    Attributes:
+        where: one address, or a name in etcd.
+        services: who is there.
+    """
+
+    where: GrpcServiceSettings
+    services: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The address, or the name in etcd."""
+        return self.where.target or self.where.discover or ""
+
+    @property
+    def discovered(self) -> bool:
+        """Whether `name` is looked up in etcd."""
+        return self.where.target is None
+
+    @property
+    def health_service(self) -> str:
+        """Whose health to ask for: that of the only service there, else that of the whole server."""
+        return "" if len(self.services) > 1 or self.services == (ANY_SERVICE,) else self.services[0]
+
+    def __str__(self) -> str:
+        """As messages call it."""
+        return f"{self.name} in etcd" if self.discovered else self.name
+
+
+@attrs.frozen
 class GrpcSettings:
     """`[grpc]`: REST outside, gRPC inside."""
 
@@ -92,3 +124,11 @@ class GrpcSettings:
     services: Mapping[str, GrpcServiceSettings] = attrs.field(
         factory=dict, metadata=key('Where each service is: by "pkg.Service", or "*" for every other one.')
     )
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Every place once, in the order of `services`."""
+        found: dict[GrpcServiceSettings, list[str]] = {}
+        for service, where in self.services.items():
+            found.setdefault(where, []).append(service)
+        return tuple(Place(where, tuple(services)) for where, services in found.items())

@@ -7,9 +7,9 @@ import attrs
 
 from imgateway.adapters.grpc.field_error import FieldError
 from imgateway.adapters.grpc.identity_metadata import with_user
-from imgateway.adapters.grpc.problems import problem_of, problem_of_field, problem_of_garbage, problem_of_identity
+from imgateway.adapters.grpc.problems import problem_of, problem_of_garbage, problem_of_request
 from imgateway.adapters.grpc.routing import Captures, IdentityError, MessageCall, Route
-from imgateway.model import Identity
+from imgateway.model import Identity, UserId
 from imgateway.ports import Balancer, RpcStream
 from imgateway.rpc import Metadata, RestAnswer, RestProblem, RestRequest, RestRoute, RpcFailure
 
@@ -48,32 +48,28 @@ class GrpcMatch:
 
     async def unary(self, request: RestRequest, /) -> RestAnswer | RestProblem:
         """Make the call."""
-        route, identity = self._route, request.identity
-        user_id = None if identity is None else identity.user_id
-        try:
-            message = route.request(self._captures, request.query, request.body, user_id)
-        except FieldError as error:
-            return problem_of_field(error)
-        except IdentityError as error:
-            return problem_of_identity(error)
-        metadata = with_user(request.metadata, user_id)
+        message = self._bound(request)
+        if isinstance(message, RestProblem):
+            return message
+        route, metadata = self._route, _metadata(request)
         return await _unary(route, route.rest.rpc, self._balancer, self._shown, message, metadata, request.seconds)
 
     async def stream(self, request: RestRequest, /) -> "GrpcRestStream | RestProblem":
         """Begin the call of a server-streaming route."""
-        route, identity = self._route, request.identity
-        user_id = None if identity is None else identity.user_id
-        try:
-            message = route.request(self._captures, request.query, request.body, user_id)
-        except FieldError as error:
-            return problem_of_field(error)
-        except IdentityError as error:
-            return problem_of_identity(error)
-        rpc = route.rest.rpc
-        stream = await self._balancer.stream(rpc, message, with_user(request.metadata, user_id), request.seconds)
+        message = self._bound(request)
+        if isinstance(message, RestProblem):
+            return message
+        rpc = self._route.rest.rpc
+        stream = await self._balancer.stream(rpc, message, _metadata(request), request.seconds)
         if isinstance(stream, RpcFailure):
             return _refused(rpc, stream, self._shown)
-        return GrpcRestStream(route, stream, self._shown)
+        return GrpcRestStream(self._route, stream, self._shown)
+
+    def _bound(self, request: RestRequest) -> bytes | RestProblem:
+        try:
+            return self._route.request(self._captures, request.query, request.body, _user_id(request))
+        except (FieldError, IdentityError) as error:
+            return problem_of_request(error)
 
 
 async def call_message(
@@ -89,10 +85,8 @@ async def call_message(
     """Make the unary call of a client's message."""
     try:
         message = call.request(data, identity.user_id)
-    except FieldError as error:
-        return problem_of_field(error)
-    except IdentityError as error:
-        return problem_of_identity(error)
+    except (FieldError, IdentityError) as error:
+        return problem_of_request(error)
     return await _unary(call, call.rpc, balancer, shown, message, with_user(metadata, identity.user_id), seconds)
 
 
@@ -113,6 +107,14 @@ async def _unary(
     except ValueError as error:
         return problem_of_garbage(rpc, error)
     return RestAnswer(body, shown.filter(outcome.headers), shown.filter(outcome.trailers))
+
+
+def _user_id(request: RestRequest) -> UserId | None:
+    return None if request.identity is None else request.identity.user_id
+
+
+def _metadata(request: RestRequest) -> Metadata:
+    return with_user(request.metadata, _user_id(request))
 
 
 def _refused(rpc: str, failure: RpcFailure, shown: ShownMetadata) -> RestProblem:

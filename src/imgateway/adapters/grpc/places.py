@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 
 import attrs
 
 from imgateway.adapters.grpc.balancing import Discovered, GrpcBalancer, Instances, StaticTarget, TlsFiles
-from imgateway.core.settings_grpc import ANY_SERVICE, GrpcServiceSettings, GrpcSettings
+from imgateway.core.settings_grpc import ANY_SERVICE, GrpcSettings, Place
 from imgateway.errors import SettingsError
 from imgateway.ports import ServiceResolver
 
@@ -15,8 +16,8 @@ from imgateway.ports import ServiceResolver
 class Places:
     """The balancers, by place and by service."""
 
-    balancers: Mapping[GrpcServiceSettings, GrpcBalancer]
-    _services: Mapping[str, GrpcServiceSettings]
+    balancers: Mapping[Place, GrpcBalancer]
+    _by_service: Mapping[str, GrpcBalancer]
 
     @classmethod
     async def open(
@@ -24,7 +25,7 @@ class Places:
         stack: AsyncExitStack,
         settings: GrpcSettings,
         resolver: ServiceResolver | None,
-        on_endpoint: Callable[[GrpcServiceSettings], None],
+        on_endpoint: Callable[[Place], None],
         /,
     ) -> "Places":
         """Open a balancer for each place; `stack` closes them.
@@ -33,30 +34,27 @@ class Places:
             SettingsError: a TLS file can't be read, or a service is to be discovered without a registry.
         """
         tls = TlsFiles.of(settings)
-        balancers: dict[GrpcServiceSettings, GrpcBalancer] = {}
-        for place in settings.services.values():
-            if place in balancers:
-                continue
-            here = [name for name, other in settings.services.items() if other == place]
+        balancers: dict[Place, GrpcBalancer] = {}
+        for place in settings.places:
             opened = GrpcBalancer.open(
                 _instances(place, resolver),
-                service=here[0] if len(here) == 1 and here[0] != ANY_SERVICE else "",
+                service=place.health_service,
                 tls=tls,
                 max_response_bytes=settings.max_response_bytes,
-                on_endpoint=lambda place=place: on_endpoint(place),  # type: ignore[misc]  # mypy can't infer it
+                on_endpoint=partial(on_endpoint, place),
             )
             balancers[place] = await stack.enter_async_context(opened)
-        return cls(balancers, settings.services)
+        return cls(balancers, {name: balancer for place, balancer in balancers.items() for name in place.services})
 
     def of(self, rpc: str, /) -> GrpcBalancer:
         """The balancer for a method of a service that has a place."""
-        services = self._services
-        return self.balancers[services.get(rpc.partition("/")[0]) or services[ANY_SERVICE]]
+        services = self._by_service
+        return services.get(rpc.partition("/")[0]) or services[ANY_SERVICE]
 
 
-def _instances(place: GrpcServiceSettings, resolver: ServiceResolver | None) -> Instances:
-    if place.target is not None:
-        return StaticTarget(place.target)
-    if resolver is None or place.discover is None:
+def _instances(place: Place, resolver: ServiceResolver | None) -> Instances:
+    if not place.discovered:
+        return StaticTarget(place.name)
+    if resolver is None:
         raise SettingsError(["grpc.services: discover needs [etcd]"])
-    return Discovered(resolver, place.discover)
+    return Discovered(resolver, place.name)

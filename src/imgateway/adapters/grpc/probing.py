@@ -1,17 +1,15 @@
 """Trying a gRPC server out, for whoever wants to know why it doesn't work."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_health.v1 import health_pb2
 
+from imgateway.adapters.grpc.balancing import TlsFiles, channel_maker
 from imgateway.adapters.grpc.schema import reflect
 from imgateway.core.settings_grpc import GrpcSettings
-from imgateway.errors import ServiceUnavailableError, SettingsError
+from imgateway.errors import ServiceUnavailableError
 
 PROBE_SECONDS: Final = 5.0
 
@@ -62,34 +60,9 @@ async def describe(target: str, settings: GrpcSettings, /) -> FileDescriptorSet:
         return await reflect(channel, seconds=PROBE_SECONDS)
 
 
-@asynccontextmanager
-async def _channel(target: str, settings: GrpcSettings) -> AsyncIterator[grpc.aio.Channel]:
-    options: list[tuple[str, Any]] = [
-        ("grpc.max_receive_message_length", settings.max_response_bytes),
-        ("grpc.enable_http_proxy", 0),
-    ]
-    if not any((settings.tls, settings.tls_ca, settings.tls_cert, settings.tls_key, settings.tls_server_name)):
-        async with grpc.aio.insecure_channel(target, options=options) as channel:
-            yield channel
-        return
-    if settings.tls_server_name is not None:
-        options.append(("grpc.ssl_target_name_override", settings.tls_server_name))
-    credentials = grpc.ssl_channel_credentials(
-        root_certificates=_read("grpc.tls_ca", settings.tls_ca),
-        private_key=_read("grpc.tls_key", settings.tls_key),
-        certificate_chain=_read("grpc.tls_cert", settings.tls_cert),
-    )
-    async with grpc.aio.secure_channel(target, credentials, options=options) as channel:
-        yield channel
-
-
-def _read(key: str, name: str | None) -> bytes | None:
-    if name is None:
-        return None
-    try:
-        return Path(name).read_bytes()
-    except OSError as error:
-        raise SettingsError([f"{key}: {name} can't be read: {error.strerror}"]) from None
+def _channel(target: str, settings: GrpcSettings) -> grpc.aio.Channel:
+    options = [("grpc.max_receive_message_length", settings.max_response_bytes), ("grpc.enable_http_proxy", 0)]
+    return channel_maker(TlsFiles.of(settings), options)(target)
 
 
 def _words(error: grpc.aio.AioRpcError) -> str:

@@ -11,7 +11,8 @@ from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
 from imgateway.adapters.grpc.field_error import FieldError
-from imgateway.codes import RPC_HTTP_STATUS, Code, RpcCode
+from imgateway.adapters.grpc.routing import IdentityError
+from imgateway.codes import RPC_HTTP_STATUS, TABLE, Code, RpcCode
 from imgateway.rpc import RestProblem, RpcFailure
 
 MAX_DETAIL_CHARS: Final = 2000
@@ -29,16 +30,13 @@ _SHOWN: Final = frozenset(
 _log = logging.getLogger(__name__)
 
 
-def problem_of_field(error: FieldError, /) -> RestProblem:
-    """A request that does not fit its message."""
+def problem_of_request(error: FieldError | IdentityError, /) -> RestProblem:
+    """A request that does not fit its message, or a user whose id does not fit the method."""
+    if isinstance(error, IdentityError):
+        return RestProblem(TABLE[Code.FORBIDDEN].http_status or 500, Code.FORBIDDEN.value, str(error))
     violation = {"field": error.path, "description": error.why}
     details = {"@type": f"{_TYPES}google.rpc.BadRequest", "fieldViolations": [violation]}
     return _problem(RpcCode.INVALID_ARGUMENT, str(error), (details,))
-
-
-def problem_of_identity(error: Exception, /) -> RestProblem:
-    """A user whose id does not fit the method."""
-    return RestProblem(403, Code.FORBIDDEN.value, str(error))
 
 
 def problem_of_garbage(rpc: str, error: ValueError, /) -> RestProblem:

@@ -17,7 +17,7 @@ from imgateway.adapters.grpc.problems import problem_of_absence, problem_of_unkn
 from imgateway.adapters.grpc.routing import MessageCall, RouteTable
 from imgateway.adapters.grpc.schema import merge, read_descriptor_set, reflect
 from imgateway.adapters.grpc.tasks import owned_tasks
-from imgateway.core.settings_grpc import GrpcServiceSettings, GrpcSettings
+from imgateway.core.settings_grpc import GrpcSettings, Place
 from imgateway.errors import ServiceUnavailableError, SettingsError
 from imgateway.model import Identity
 from imgateway.ports import ServiceResolver
@@ -63,8 +63,8 @@ class GrpcTranscoder:
     _shown: ShownMetadata
     _offer: _Offer | None = None
     _places: Places = attrs.field(init=False)
-    _described: dict[GrpcServiceSettings, FileDescriptorSet] = attrs.field(factory=dict, init=False)
-    _asked: dict[GrpcServiceSettings, asyncio.Event] = attrs.field(factory=dict, init=False)
+    _described: dict[Place, FileDescriptorSet] = attrs.field(factory=dict, init=False)
+    _asked: dict[Place, asyncio.Event] = attrs.field(factory=dict, init=False)
 
     @classmethod
     @asynccontextmanager
@@ -81,8 +81,7 @@ class GrpcTranscoder:
         transcoder = cls(settings, ShownMetadata.of(settings.return_metadata))
         if settings.descriptor_set is not None:
             offer = _Offer.of(read_descriptor_set(settings.descriptor_set), settings)
-            wrong = [f"grpc.messages.{type_}: {call}" for type_, call in offer.calls.items() if isinstance(call, str)]
-            if wrong:
+            if wrong := list(offer.table.unanswered()):
                 raise SettingsError(wrong)
             transcoder._take(offer)
         async with AsyncExitStack() as stack:
@@ -147,12 +146,12 @@ class GrpcTranscoder:
             _log.warning("a rule is not served", extra={"why": problem})
         _log.info("routes", extra={"routes": len(offer.table.routes)})
 
-    def _connected(self, place: GrpcServiceSettings) -> None:
+    def _connected(self, place: Place) -> None:
         self._asked.setdefault(place, asyncio.Event()).set()
 
-    async def _keep_asking(self, place: GrpcServiceSettings) -> None:
+    async def _keep_asking(self, place: Place) -> None:
         asked = self._asked.setdefault(place, asyncio.Event())
-        where = {"place": place.target or place.discover}
+        where = {"place": place.name}
         while True:
             await asked.wait()
             asked.clear()
@@ -167,7 +166,7 @@ class GrpcTranscoder:
                 await asyncio.sleep(REFLECTION_PAUSE_SECONDS * random.uniform(0.5, 1.0))
                 asked.set()
 
-    async def _described_by(self, place: GrpcServiceSettings, found: FileDescriptorSet) -> None:
+    async def _described_by(self, place: Place, found: FileDescriptorSet) -> None:
         if self._described.get(place) == found:
             return
         merged = merge([*(known for other, known in self._described.items() if other != place), found])

@@ -2,14 +2,15 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.resources import files
 from typing import Any
 
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
-from imgateway.adapters.starlette.docs import docs_routes
 from imgateway.adapters.starlette.endpoint import WebSocketEndpoint
 from imgateway.adapters.starlette.health import healthz, readyz, upgrade_required
 from imgateway.adapters.starlette.rest import RestApplication, RestMount, openapi_document
+from imgateway.adapters.starlette.static_page import static_page
 from imgateway.core.gateway import Gateway
 
 
@@ -30,7 +31,7 @@ def gateway_routes(gateway: Gateway, *, path: str = "/ws") -> list[BaseRoute]:
     grpc = gateway.settings.grpc
     if grpc is not None:
         routes.append(Route("/openapi.json", openapi_document(gateway)))
-        routes += docs_routes()
+        routes += static_page(files(__package__).joinpath("docs_page"), path="/docs", below="/docs")
         routes.append(RestMount(RestApplication(gateway, grpc), grpc.prefix))
     return routes
 

@@ -14,7 +14,7 @@ from imgateway.adapters.grpc.balancing.endpoint import Endpoint
 from imgateway.adapters.grpc.balancing.instances import Instances
 from imgateway.adapters.grpc.balancing.outcomes import failure_of, metadata
 from imgateway.adapters.grpc.balancing.streams import GrpcStream
-from imgateway.adapters.grpc.balancing.tls import TlsFiles
+from imgateway.adapters.grpc.balancing.tls import TlsFiles, channel_maker
 from imgateway.adapters.grpc.tasks import owned_tasks
 from imgateway.codes import RpcCode
 from imgateway.rpc import Metadata, RpcAnswer, RpcFailure
@@ -89,14 +89,7 @@ class GrpcBalancer:
             SettingsError: a TLS file can't be read.
         """
         options = [*_OPTIONS, ("grpc.max_receive_message_length", max_response_bytes)]
-        credentials = None if tls is None else tls.credentials()
-        options += [] if tls is None else tls.options()
-
-        def make_channel(address: str) -> grpc.aio.Channel:
-            if credentials is None:
-                return grpc.aio.insecure_channel(address, options=options)
-            return grpc.aio.secure_channel(address, credentials, options=options)
-
+        make_channel = channel_maker(tls, options)
         async with owned_tasks() as tasks:
             balancer = cls(make_channel, service, tasks, on_endpoint)
             following = tasks.create_task(balancer._follow(instances))

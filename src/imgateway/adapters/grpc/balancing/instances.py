@@ -5,6 +5,7 @@ from typing import Protocol
 
 import attrs
 
+from imgateway.core.settings import authority
 from imgateway.errors import ServiceUnavailableError
 from imgateway.model import ServiceInstance
 from imgateway.ports import ServiceResolver
@@ -43,7 +44,7 @@ class Discovered:
         """Tell what the registry says. Does not wait for a registry that can't be reached."""
 
         def tell(instances: Iterable[ServiceInstance]) -> None:
-            on_addresses(frozenset(_address(instance) for instance in instances))
+            on_addresses(frozenset(authority(instance.address, instance.port) for instance in instances))
 
         end = self.resolver.watch(self.name, tell)
         try:
@@ -54,8 +55,3 @@ class Discovered:
             end()
             raise
         return end
-
-
-def _address(instance: ServiceInstance) -> str:
-    host = f"[{instance.address}]" if ":" in instance.address else instance.address
-    return f"{host}:{instance.port}"

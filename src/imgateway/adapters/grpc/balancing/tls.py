@@ -1,5 +1,6 @@
 """How back ends are spoken to."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,21 +30,23 @@ class TlsFiles:
         files = (settings.tls_ca, settings.tls_cert, settings.tls_key, settings.tls_server_name)
         return cls(*files) if settings.tls or any(files) else None
 
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Read the files.
 
-        Raises:
-            SettingsError: one can't be read.
-        """
-        return grpc.ssl_channel_credentials(
-            root_certificates=_read("grpc.tls_ca", self.ca),
-            private_key=_read("grpc.tls_key", self.key),
-            certificate_chain=_read("grpc.tls_cert", self.cert),
-        )
+def channel_maker(tls: TlsFiles | None, options: Sequence[tuple[str, Any]], /) -> Callable[[str], grpc.aio.Channel]:
+    """What opens a channel to an address; the files are read once, here.
 
-    def options(self) -> list[tuple[str, Any]]:
-        """What a channel must know besides."""
-        return [("grpc.ssl_target_name_override", self.server_name)] if self.server_name is not None else []
+    Raises:
+        SettingsError: one can't be read.
+    """
+    if tls is None:
+        return lambda address: grpc.aio.insecure_channel(address, options=options)
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=_read("grpc.tls_ca", tls.ca),
+        private_key=_read("grpc.tls_key", tls.key),
+        certificate_chain=_read("grpc.tls_cert", tls.cert),
+    )
+    if tls.server_name is not None:
+        options = [*options, ("grpc.ssl_target_name_override", tls.server_name)]
+    return lambda address: grpc.aio.secure_channel(address, credentials, options=options)
 
 
 def _read(key: str, name: str | None) -> bytes | None:

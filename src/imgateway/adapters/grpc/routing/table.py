@@ -20,6 +20,7 @@ from imgateway.adapters.grpc.routing.trie import Captures, PathTrie
 from imgateway.adapters.grpc.schema import Loaded, load
 from imgateway.adapters.grpc.schema.installed import WELL_KNOWN
 from imgateway.core.settings_grpc import ANY_SERVICE, GrpcSettings
+from imgateway.core.settings_problems import within
 from imgateway.errors import SettingsError
 from imgateway.rpc import RestRoute
 
@@ -109,6 +110,12 @@ class RouteTable:
             return MessageCall.of(rpc, method, self._binder, rpc in self._public, _idempotent(method))
         except ValueError as error:
             return f"{rpc}: {error}"
+
+    def unanswered(self) -> Iterator[str]:
+        """The types in `grpc.messages` that no method can answer, one line each that names the key."""
+        for message_type, rpc in self._settings.messages.items():
+            if isinstance(problem := self.message_call(rpc), str):
+                yield f"{within('grpc.messages', message_type)}: {problem}"
 
     def _fill(self) -> Iterator[str]:
         """Make the routes; the problems met."""
