@@ -1,6 +1,5 @@
 """The transcoder of gRPC services holds to the contract, with a real server behind it; and what only it does."""
 
-import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection
 from tests.grpc_back_end import FILE, SERVICE, BackEnd, running_back_end
+from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 from tests.grpc_protos import descriptors
 
 from imgateway.adapters.grpc import GrpcTranscoder
@@ -19,19 +19,6 @@ from imgateway.rpc import RestAnswer, RestProblem, RestRequest
 from imgateway.testing import TranscoderSuite, TranscoderUnderTest
 
 ALICE = Identity(UserId("alice"), 2**52)
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """grpc.aio knows asyncio only."""
-    return "asyncio"
-
-
-@pytest.fixture(scope="module", autouse=True)
-async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
-    """One event loop for all: what grpc.aio still has to tell a loop that is closed, it raises in the next one."""
-    yield
-    gc.collect()
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Instances that die, hang, come and go: real servers as processes of their own."""
 
-import gc
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 from tests.faults.etcd_certificates import Authority
 from tests.grpc_back_end import SERVICE, BackEnd, running_back_end
+from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 
 from imgateway.adapters.grpc.balancing import Discovered, GrpcBalancer, StaticTarget, TlsFiles, channel_maker
 from imgateway.adapters.memory import MemoryServiceRegistry
@@ -29,19 +29,6 @@ from imgateway.testing import ContractSuite
 ROOT = Path(__file__).parents[2]
 ECHO = f"{SERVICE}/Echo"
 REQUEST = b"\x0a\x01a"
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """grpc.aio knows asyncio only."""
-    return "asyncio"
-
-
-@pytest.fixture(scope="module", autouse=True)
-async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
-    """One event loop for all: what grpc.aio still has to tell a loop that is closed, it raises in the next one."""
-    yield
-    gc.collect()
 
 
 @contextmanager

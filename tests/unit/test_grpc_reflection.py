@@ -1,7 +1,6 @@
 """Asking real servers what they offer."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +12,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
+from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 from tests.grpc_protos import descriptors, pool_of
 from tests.grpc_routes import EVERYWHERE
 
@@ -27,19 +27,6 @@ V1 = "grpc.reflection.v1.ServerReflection"
 ALPHA = "grpc.reflection.v1alpha.ServerReflection"
 
 Answer = Callable[[ServerReflectionRequest], ServerReflectionResponse | bytes | list[bytes] | None]
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """grpc.aio knows asyncio only."""
-    return "asyncio"
-
-
-@pytest.fixture(scope="module", autouse=True)
-async def one_loop(anyio_backend: str) -> AsyncIterator[None]:
-    """One event loop for all: what grpc.aio still has to tell a loop that is closed, it raises in the next one."""
-    yield
-    gc.collect()
 
 
 @asynccontextmanager
