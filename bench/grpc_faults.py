@@ -1,71 +1,142 @@
-"""What clients feel when a back end's instance dies, hangs, comes or goes: figures, by real processes."""
+"""What clients feel when a back end dies, hangs, comes or goes: figures, by real processes and a real etcd."""
 
 import argparse
 import asyncio
 import os
 import signal
+import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
-from tests.faults.test_grpc_balancing import ECHO, REQUEST, instance, known
+import attrs
+from servers import EtcdServer
+from tests.faults.test_grpc_balancing import entry, instance, known
+from tests.grpc_back_end import SERVICE, running_back_end
 
+from imgateway.adapters.etcd import EtcdAccess, EtcdRegistrar, EtcdResolver
+from imgateway.adapters.grpc.balancing import Discovered, GrpcBalancer
 from imgateway.rpc import RpcFailure
 
+SECONDS_BEFORE = 4.0
+"""Longer than instances are new."""
+SECONDS_AFTER = 8.0
+DEADLINE_SECONDS = 1.0
 
-async def calls(made: Any, rate: float, seconds: float, deadline: float) -> list[tuple[float, bool]]:
-    """Calls at a steady rate: when each began, and whether it failed."""
-    begun = time.monotonic()
-    found: list[tuple[float, bool]] = []
+
+@attrs.frozen
+class Call:
+    begun: float
+    ended: float
+    failed: bool
+
+
+async def calls(balancer: GrpcBalancer, rate: float, milliseconds: int, ends: Callable[[], bool]) -> list[Call]:
+    """Calls at a steady rate, until it is over."""
+    request = b"\x0a" + bytes([len(str(milliseconds))]) + str(milliseconds).encode()
+    found: list[Call] = []
 
     async def one() -> None:
-        at = time.monotonic() - begun
-        outcome = await made.balancer.unary(ECHO, REQUEST, (), deadline, True)
-        found.append((at, isinstance(outcome, RpcFailure)))
+        begun = time.monotonic()
+        outcome = await balancer.unary(f"{SERVICE}/Takes", request, (), DEADLINE_SECONDS, True)
+        found.append(Call(begun, time.monotonic(), isinstance(outcome, RpcFailure)))
 
     async with asyncio.TaskGroup() as tasks:
-        while time.monotonic() - begun < seconds:
+        due = time.monotonic()
+        while not ends():
             tasks.create_task(one())
-            await asyncio.sleep(1 / rate)
+            due += 1 / rate
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
     return found
 
 
-async def fault(name: str, number: int, rate: float) -> None:
+async def fault(name: str, number: int, rate: float, milliseconds: int) -> None:
+    """The calls that were under way when it happened count as well."""
     with instance() as (victim, one), instance() as (_, other):
         async with known(one, other) as made:
-            asking = asyncio.create_task(calls(made, rate, 10.0, 1.0))
-            await asyncio.sleep(2.0)
+            over = asyncio.Event()
+            asking = asyncio.create_task(calls(made.balancer, rate, milliseconds, over.is_set))
+            await asyncio.sleep(SECONDS_BEFORE)
             os.kill(victim.pid, number)
+            at = time.monotonic()
+            await asyncio.sleep(SECONDS_AFTER)
+            over.set()
             found = await asking
-    during = [failed for at, failed in found if 2.0 <= at < 6.0]
-    after = [failed for at, failed in found if at >= 6.0]
+    first = [call.failed for call in found if call.ended >= at and call.begun < at + 4.0]
+    after = [call.failed for call in found if call.begun >= at + 4.0]
     print(
-        f"one of two {name}: {sum(during)} of {len(during)} calls failed in the first 4 s "
-        f"({100 * sum(during) / max(1, len(during)):.1f} %), {sum(after)} of {len(after)} after"
+        f"one of two {name}, calls of {milliseconds} ms: {sum(first)} of {len(first)} failed in the first 4 s "
+        f"({100 * sum(first) / max(1, len(first)):.1f} %), {sum(after)} of {len(after)} after"
     )
 
 
-async def coming_and_going() -> None:
-    with instance() as (_, one), instance() as (_, other):
+async def coming_and_going(etcd: str, rate: float, rounds: int) -> None:
+    """From when etcd is told to the first call of a new instance, and the last of one that is gone."""
+    access = EtcdAccess((etcd,))
+    options: dict[str, Any] = {"service": "", "tls": None, "max_response_bytes": 4_194_304}
+    used, unused = [], []
+    async with (
+        EtcdRegistrar.open(access, lease_seconds=10, prefix="/services/") as registrar,
+        EtcdResolver.open(access, prefix="/services/") as resolver,
+        running_back_end() as (first, one),
+        GrpcBalancer.open(Discovered(resolver, "back"), **options) as balancer,
+    ):
+        await registrar.register(entry(one))
+        over = asyncio.Event()
+        asking = asyncio.create_task(calls(balancer, rate, 1, over.is_set))
+        while not first.calls:
+            await asyncio.sleep(0.001)
+        for _ in range(rounds):
+            async with running_back_end() as (second, other):
+                begun = time.monotonic()
+                await registrar.register(entry(other))
+                while not second.calls:
+                    await asyncio.sleep(0.001)
+                used.append(1000 * (time.monotonic() - begun))
+                await asyncio.sleep(1.0)
+                begun = last = time.monotonic()
+                await registrar.deregister(entry(other))
+                count = second.calls
+                while time.monotonic() < begun + 2.0:
+                    if second.calls != count:
+                        count, last = second.calls, time.monotonic()
+                    await asyncio.sleep(0.001)
+                unused.append(1000 * (last - begun))
+        over.set()
+        failed = sum(call.failed for call in await asking)
+    print(
+        f"from etcd's word, {rounds} rounds: a new instance has its first call after {statistics.median(used):.0f} ms "
+        f"(at most {max(used):.0f}), a gone one its last after {statistics.median(unused):.0f} ms "
+        f"(at most {max(unused):.0f}); {failed} calls failed"
+    )
+
+
+async def quiet_stream(minutes: float) -> None:
+    """A server with default settings, and a stream on which nothing comes: keepalive must not end it."""
+    with instance() as (_, one):
         async with known(one) as made:
+            stream = await made.balancer.stream(f"{SERVICE}/Endless", b"", (), 60 * minutes)
+            assert not isinstance(stream, RpcFailure), stream
             begun = time.monotonic()
-            await made.add(other)
-            while other not in made.connected():
-                await asyncio.sleep(0.001)
-            print(f"a new instance is used after {1000 * (time.monotonic() - begun):.0f} ms")
-            begun = time.monotonic()
-            await made.remove(one)
-            while one in made.connected():
-                await asyncio.sleep(0.001)
-            print(f"a gone instance is unused after {1000 * (time.monotonic() - begun):.0f} ms")
+            async for _message in stream:
+                pass
+            print(f"a quiet stream ended after {time.monotonic() - begun:.0f} s with {stream.failure}")
 
 
-async def main(rate: float) -> None:
-    await fault("killed", signal.SIGKILL, rate)
-    await fault("hung, 1 s deadline", signal.SIGSTOP, rate)
-    await coming_and_going()
+async def main(rate: float, rounds: int, quiet_minutes: float) -> None:
+    for milliseconds in (1, 20):
+        await fault("killed", signal.SIGKILL, rate, milliseconds)
+        await fault("hung, 1 s deadline", signal.SIGSTOP, rate, milliseconds)
+    with EtcdServer() as etcd:
+        await coming_and_going(etcd.url, rate, rounds)
+    if quiet_minutes:
+        await quiet_stream(quiet_minutes)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=300.0, help="calls a second")
-    asyncio.run(main(parser.parse_args().rate))
+    parser.add_argument("--rounds", type=int, default=5, help="of coming and going")
+    parser.add_argument("--quiet-minutes", type=float, default=4.0, help="how long a quiet stream is watched; 0: not")
+    arguments = parser.parse_args()
+    asyncio.run(main(arguments.rate, arguments.rounds, arguments.quiet_minutes))

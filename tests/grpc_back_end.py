@@ -16,6 +16,8 @@ from grpc_health.v1.health import aio as aio_health
 from grpc_reflection.v1alpha import reflection
 from tests.grpc_protos import descriptors, pool_of
 
+from imgateway.testing.balancer import SAID
+
 HealthServicer = aio_health.HealthServicer
 
 SERVICE = "back.v1.Back"
@@ -62,6 +64,17 @@ class BackEnd:
         trailers = (("grpc-status-details-bin", status.SerializeToString()), ("x-seen", "yes"), ("x-hidden", "no"))
         await context.abort(code, "10.0.0.1 says no", trailers)
 
+    async def refuses(self, request: Any, context: Any) -> None:
+        """`NOT_FOUND`, or the code that the key names, in few words; no trailers."""
+        code = grpc.StatusCode[request.key] if request.key in grpc.StatusCode.__members__ else grpc.StatusCode.NOT_FOUND
+        await context.abort(code, SAID)
+
+    async def takes(self, request: Any, _: Any) -> Any:
+        """Answers after as many milliseconds as the key says."""
+        self.calls += 1
+        await asyncio.sleep(int(request.key) / 1000)
+        return request
+
     async def hangs(self, _: Any, __: Any) -> Any:
         self.under_way += 1
         try:
@@ -82,7 +95,7 @@ class BackEnd:
 
     async def breaks(self, _: Any, context: Any) -> AsyncIterator[Any]:
         yield self.message("Number")(number=1)
-        await context.abort(grpc.StatusCode.ABORTED, "that is all")
+        await context.abort(grpc.StatusCode.ABORTED, SAID)
 
     async def endless(self, _: Any, __: Any) -> AsyncIterator[Any]:
         self.under_way += 1
@@ -105,6 +118,8 @@ class BackEnd:
             "Echo": unary(self.echo, said, serialise),
             "Lookup": unary(self.lookup, asked, serialise),
             "Fails": unary(self.fails, asked, serialise),
+            "Refuses": unary(self.refuses, asked, serialise),
+            "Takes": unary(self.takes, asked, serialise),
             "Hangs": unary(self.hangs, asked, serialise),
             "Garbage": unary(self.echo, asked, lambda _: b"\xff\xff"),
             "Metadata": unary(self.told, asked, serialise),

@@ -12,6 +12,7 @@ from imgateway.adapters.memory.balancer import MemoryRpcStream
 from imgateway.codes import RpcCode
 from imgateway.rpc import Metadata, RpcAnswer, RpcFailure
 from imgateway.testing import BalancerSuite, BalancerUnderTest, assert_caught
+from imgateway.testing.balancer import SAID
 
 REQUEST = b"\x0a\x01a"
 
@@ -26,7 +27,7 @@ class Service:
         return request
 
     async def fails(self, _: bytes, __: Metadata) -> RpcFailure:
-        return RpcFailure(RpcCode.NOT_FOUND, "no")
+        return RpcFailure(RpcCode.NOT_FOUND, SAID)
 
     async def hangs(self, _: bytes, __: Metadata) -> bytes:
         self.under_way += 1
@@ -42,7 +43,7 @@ class Service:
 
     async def breaks(self, request: bytes, _: Metadata) -> AsyncGenerator[bytes | RpcFailure, None]:
         yield request
-        yield RpcFailure(RpcCode.ABORTED, "no more")
+        yield RpcFailure(RpcCode.ABORTED, SAID)
 
     async def endless(self, request: bytes, _: Metadata) -> AsyncGenerator[bytes | RpcFailure, None]:
         self.under_way += 1
@@ -77,6 +78,24 @@ class Raises(MemoryBalancer):
         outcome = await super().unary(rpc, *more)  # type: ignore[arg-type]  # as it came
         if isinstance(outcome, RpcFailure):
             raise ValueError(outcome.message)
+        return outcome
+
+
+class Mumbles(MemoryBalancer):
+    async def unary(self, rpc: str, *more: object) -> RpcAnswer | RpcFailure:
+        outcome = await super().unary(rpc, *more)  # type: ignore[arg-type]  # as it came
+        return attrs.evolve(outcome, message="It failed.") if isinstance(outcome, RpcFailure) else outcome
+
+
+@attrs.define(eq=False)
+class Swaps(MemoryBalancer):
+    seen: list[RpcAnswer] = attrs.field(factory=list)
+
+    async def unary(self, rpc: str, *more: object) -> RpcAnswer | RpcFailure:
+        outcome = await super().unary(rpc, *more)  # type: ignore[arg-type]  # as it came
+        if isinstance(outcome, RpcAnswer):
+            self.seen.append(outcome)
+            return self.seen[len(self.seen) // 2]
         return outcome
 
 
@@ -116,6 +135,8 @@ class KeepsQuiet(MemoryBalancer):
     ("broken", "clause"),
     [
         (Raises, "a_refusal_is_a_value"),
+        (Mumbles, "a_refusal_is_a_value"),
+        (Swaps, "calls_at_the_same_time_have_their_own_answers"),
         (HasTime, "a_call_ends_with_its_time"),
         (StaysOpen, "closing_ends_what_is_under_way"),
         (StaysOpen, "closing_ends_streams"),

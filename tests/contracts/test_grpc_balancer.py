@@ -24,7 +24,7 @@ class TestGrpcBalancer(BalancerSuite):
             yield BalancerUnderTest(
                 balancer,
                 echo=f"{SERVICE}/Echo",
-                fails=f"{SERVICE}/Fails",
+                fails=f"{SERVICE}/Refuses",
                 hangs=f"{SERVICE}/Hangs",
                 counts=f"{SERVICE}/Counts",
                 breaks=f"{SERVICE}/Breaks",

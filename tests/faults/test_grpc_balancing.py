@@ -19,12 +19,14 @@ from tests.grpc_back_end import SERVICE, BackEnd, running_back_end
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 
 from imgateway.adapters.grpc.balancing import Discovered, GrpcBalancer, StaticTarget, TlsFiles, channel_maker
+from imgateway.adapters.grpc.balancing.endpoint import SILENT_SECONDS
 from imgateway.adapters.memory import MemoryServiceRegistry
 from imgateway.codes import RpcCode
 from imgateway.errors import SettingsError
 from imgateway.model import ServiceInstance
 from imgateway.rpc import RpcAnswer, RpcFailure
 from imgateway.testing import ContractSuite
+from imgateway.testing.balancer import SAID
 
 ROOT = Path(__file__).parents[2]
 ECHO = f"{SERVICE}/Echo"
@@ -55,19 +57,39 @@ class Known:
     _registrar: Any
 
     async def add(self, address: str) -> None:
-        await self._registrar.register(_entry(address))
+        await self._registrar.register(entry(address))
 
     async def remove(self, address: str) -> None:
-        await self._registrar.deregister(_entry(address))
+        await self._registrar.deregister(entry(address))
 
     async def call(self, *, idempotent: bool = True, seconds: float = 20.0) -> RpcAnswer | RpcFailure:
         return await self.balancer.unary(ECHO, REQUEST, (), seconds, idempotent)
+
+    async def refusal(self, code: str) -> RpcAnswer | RpcFailure:
+        request = b"\x0a" + bytes([len(code)]) + code.encode()
+        return await self.balancer.unary(f"{SERVICE}/Refuses", request, (), 20.0, False)
+
+    async def calls(self, *, until: Callable[[], bool], at_once: int = 8) -> None:
+        """Calls that all succeed, so many at a time."""
+
+        async def ask() -> None:
+            while not until():
+                assert isinstance(await self.call(), RpcAnswer)
+
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(at_once):
+                    tasks.start_soon(ask)
+
+    def usable(self) -> set[str]:
+        now = anyio.current_time()
+        return {endpoint.address for endpoint in self.balancer._all if endpoint.usable(now)}
 
     def connected(self) -> set[str]:
         return {endpoint.address for endpoint in self.balancer._all if endpoint.connected}
 
 
-def _entry(address: str) -> ServiceInstance:
+def entry(address: str) -> ServiceInstance:
     host, _, port = address.rpartition(":")
     return ServiceInstance("back", address, host, int(port))
 
@@ -120,7 +142,84 @@ async def test_a_hung_instance_is_left_alone() -> None:
                     for _ in range(8):
                         tasks.start_soon(lambda: made.call(seconds=0.5))
             after = [await made.call(seconds=5.0) for _ in range(100)]
+            assert made.usable() == {other}
+            os.kill(hung.pid, signal.SIGCONT)
+            await eventually(lambda: made.usable() == {one, other}, "it answers again, and is used again")
     assert all(isinstance(outcome, RpcAnswer) for outcome in after)
+
+
+@pytest.mark.anyio
+async def test_a_hung_instance_is_found_out_by_calls_of_little_time() -> None:
+    """A deadline without an answer makes the balancer ask whether the instance lives."""
+    with instance() as (hung, one), instance() as (_, other):
+        async with known(one, other) as made:
+            os.kill(hung.pid, signal.SIGSTOP)
+            with anyio.fail_after(20):
+                while isinstance(await made.call(seconds=0.05), RpcAnswer):
+                    pass  # until it was the hung one's turn
+            await eventually(lambda: made.usable() == {other}, "the hung one is found out")
+
+
+@pytest.mark.anyio
+async def test_idle_instances_share_calls_made_one_after_the_other() -> None:
+    async with running_back_end() as (first, one), running_back_end() as (second, other), known(one, other) as made:
+        await made.calls(until=lambda: min(first.calls, second.calls) >= 20, at_once=1)
+
+
+@pytest.mark.anyio
+async def test_open_streams_and_slow_calls_keep_no_calls_away() -> None:
+    async with running_back_end() as (first, one), running_back_end() as (second, other), known(one) as made:
+        streams = [await made.balancer.stream(f"{SERVICE}/Endless", b"", (), 20.0) for _ in range(20)]
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(made.balancer.unary, f"{SERVICE}/Hangs", REQUEST, (), 20.0, False)
+            await eventually(lambda: first.under_way == 21, "the streams and the slow call are under way")
+            await made.add(other)
+            await eventually(lambda: made.connected() == {one, other}, "the other one is there")
+            long_after = anyio.current_time() + 3 * SILENT_SECONDS
+            await made.calls(until=lambda: anyio.current_time() > long_after)
+            before = first.calls
+            await made.calls(until=lambda: first.calls > before + 50)
+            tasks.cancel_scope.cancel()
+        for stream in streams:
+            assert not isinstance(stream, RpcFailure)
+            await stream.aclose()
+        assert second.calls
+
+
+@pytest.mark.anyio
+async def test_streams_are_spread_by_streams() -> None:
+    async with running_back_end() as (first, one), running_back_end() as (second, other), known(one, other) as made:
+        streams = []
+        for _ in range(60):
+            stream = await made.balancer.stream(f"{SERVICE}/Endless", b"", (), 20.0)
+            assert not isinstance(stream, RpcFailure)
+            await anext(aiter(stream))
+            streams.append(stream)
+        assert min(first.under_way, second.under_way) > 10
+        for stream in streams:
+            await stream.aclose()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("code", ["INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "CANCELLED"])
+async def test_a_back_ends_words_go_on_without_trailers(code: str) -> None:
+    async with running_back_end() as (_, one), known(one) as made:
+        outcome = await made.balancer.unary(
+            f"{SERVICE}/Refuses", b"\x0a" + bytes([len(code)]) + code.encode(), (), 20, False
+        )
+        assert isinstance(outcome, RpcFailure)
+        assert (outcome.code.name, outcome.message, outcome.reached) == (code, SAID, True)
+
+
+@pytest.mark.anyio
+async def test_words_of_the_way_do_not_go_on() -> None:
+    async with running_back_end() as (_, one), known(one) as made:
+        outcome = await made.refusal("UNAVAILABLE")
+        assert isinstance(outcome, RpcFailure)
+        assert (outcome.code, outcome.message) == (RpcCode.UNAVAILABLE, "The service can't be reached just now.")
+        outcome = await made.balancer.unary(f"{SERVICE}/Hangs", REQUEST, (), 0.01, False)
+        assert isinstance(outcome, RpcFailure)
+        assert (outcome.code, outcome.message) == (RpcCode.DEADLINE_EXCEEDED, "The call took too long.")
 
 
 @pytest.mark.anyio
@@ -184,7 +283,7 @@ async def test_whoever_is_no_grpc_server_is_unavailable() -> None:
         options: dict[str, Any] = {"service": "", "tls": None, "max_response_bytes": 4_194_304}
         async with GrpcBalancer.open(Discovered(registry.resolver(), "back"), **options) as balancer:
             registrar = registry.registrar()
-            await registrar.register(_entry(f"127.0.0.1:{port}"))
+            await registrar.register(entry(f"127.0.0.1:{port}"))
             for _ in range(3):
                 outcome = await balancer.unary(ECHO, REQUEST, (), 20.0, True)
                 assert isinstance(outcome, RpcFailure)

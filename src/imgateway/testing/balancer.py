@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import Final
 
 import anyio
 import attrs
@@ -14,17 +15,20 @@ from imgateway.testing.suite import ContractSuite
 _SECONDS = 20.0
 _SOON = 0.05
 
+SAID: Final = "there is nothing here"
+"""The words with which a service under test refuses."""
+
 
 @attrs.frozen
 class BalancerUnderTest:
     """A balancer and the methods that the clauses call, as `pkg.Service/Method`.
 
     Attributes:
-        echo: unary; answers with the request.
-        fails: unary; refuses with `NOT_FOUND`.
+        echo: unary; answers with the request, unknown fields included.
+        fails: unary; refuses with `NOT_FOUND` and `SAID`, no trailers.
         hangs: unary; never answers.
         counts: streams `request` three times, then the good end.
-        breaks: streams `request` once, then `ABORTED`.
+        breaks: streams `request` once, then `ABORTED` and `SAID`.
         endless: streams `request` once, and nothing more for ever.
         request: a serialised message that all of them take.
         under_way: how many calls of `hangs` and `endless` the service has not finished with.
@@ -66,10 +70,31 @@ class BalancerSuite(ContractSuite):
             assert answer.message == made.request
             assert made.balancer.available
 
-    async def test_a_refusal_is_a_value(self) -> None:
-        """With the service's code."""
+    async def test_calls_at_the_same_time_have_their_own_answers(self) -> None:
+        """Each the one to its request."""
         async with self.make() as made:
-            self._is(RpcCode.NOT_FOUND, await made.unary(made.fails))
+            answers: dict[bytes, object] = {}
+
+            async def ask(request: bytes) -> None:
+                answers[request] = await made.balancer.unary(made.echo, request, (), _SECONDS, False)
+
+            async with anyio.create_task_group() as tasks:
+                for number in range(50):
+                    # A field that the message does not know, number 15, with two bytes.
+                    tasks.start_soon(ask, made.request + b"\x7a\x02%02d" % number)
+            for request, answer in answers.items():
+                assert isinstance(answer, RpcAnswer), answer
+                assert answer.message == request
+
+    async def test_a_refusal_is_a_value(self) -> None:
+        """With the service's code and words."""
+        async with self.make() as made:
+            self._is(RpcCode.NOT_FOUND, await made.unary(made.fails), SAID)
+
+    async def test_a_method_that_is_not_there_is_unimplemented(self) -> None:
+        """As the service says."""
+        async with self.make() as made:
+            self._is(RpcCode.UNIMPLEMENTED, await made.unary(f"{made.echo}NotThere"))
 
     async def test_a_call_ends_with_its_time(self) -> None:
         """At the service as well."""
@@ -100,7 +125,7 @@ class BalancerSuite(ContractSuite):
         async with self.make() as made:
             stream = await made.stream(made.breaks)
             assert len([message async for message in stream]) == 1
-            self._is(RpcCode.ABORTED, stream.failure)
+            self._is(RpcCode.ABORTED, stream.failure, SAID)
             await stream.aclose()
 
     async def test_a_stream_ends_with_its_time(self) -> None:
@@ -135,6 +160,7 @@ class BalancerSuite(ContractSuite):
                 for _ in range(2):
                     await made.balancer.aclose()
             outcomes.append(await made.unary(made.echo))
+            outcomes.append(await made.balancer.stream(made.counts, made.request, (), _SECONDS))
             for outcome in outcomes:
                 self._is(RpcCode.UNAVAILABLE, outcome)
             assert not made.balancer.available
@@ -151,6 +177,8 @@ class BalancerSuite(ContractSuite):
             await self.eventually(lambda: made.under_way() == 0, "the call is cancelled")
             await stream.aclose()
 
-    def _is(self, code: RpcCode, outcome: object) -> None:
+    def _is(self, code: RpcCode, outcome: object, words: str | None = None) -> None:
         assert isinstance(outcome, RpcFailure), outcome
         assert outcome.code is code
+        if words is not None:
+            assert (outcome.message, outcome.reached) == (words, True)

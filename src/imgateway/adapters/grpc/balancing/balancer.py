@@ -12,7 +12,7 @@ import grpc
 from imgateway.adapters.grpc.balancing.budget import RetryBudget
 from imgateway.adapters.grpc.balancing.endpoint import Endpoint
 from imgateway.adapters.grpc.balancing.instances import Instances
-from imgateway.adapters.grpc.balancing.outcomes import failure_of, metadata
+from imgateway.adapters.grpc.balancing.outcomes import UNAVAILABLE, failure_of, metadata
 from imgateway.adapters.grpc.balancing.streams import GrpcStream
 from imgateway.adapters.grpc.balancing.tls import TlsFiles, channel_maker
 from imgateway.adapters.grpc.tasks import owned_tasks
@@ -31,24 +31,22 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 200),
-    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 5000),  # also how long an attempt to connect may take
     ("grpc.max_reconnect_backoff_ms", 2000),
-    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_time_ms", 15_000),  # see `endpoint.PROBE_SECONDS`
     ("grpc.keepalive_timeout_ms", 5000),
     ("grpc.http2.ping_timeout_ms", 5000),
 )
-_NOBODY: Final = RpcFailure(
-    RpcCode.UNAVAILABLE, "The service can't be reached just now.", retry_after=RETRY_AFTER_SECONDS, reached=False
-)
+_NOBODY: Final = attrs.evolve(UNAVAILABLE, retry_after=RETRY_AFTER_SECONDS)
 
 
 @attrs.define(eq=False)
 class GrpcBalancer:
     """Implements `ports.Balancer` for asyncio; made by `open`.
 
-    Of two usable instances chosen by chance the less busy one gets the call. Usable is who is connected, says that it
-    serves, and has not failed several times in a row. Of those that fail at most half are left alone, and where all
-    have failed all are used again.
+    Of two usable instances chosen by chance the less busy one gets the call; a new one passes part of its calls on at
+    first. Usable is who is connected, says that it serves, gives signs of life, and has not failed several times in a
+    row. Of those that fail at most half are left alone, and where nobody is usable all that say they serve are used.
     """
 
     _make_channel: Callable[[str], grpc.aio.Channel]
@@ -108,8 +106,7 @@ class GrpcBalancer:
         self._budget.called()
         tried: tuple[Endpoint, ...] = ()
         while True:
-            now = loop.time()
-            endpoint = self._pick(now, tried) or await self._first(min(ends_at - now, FIRST_CONNECTION_SECONDS))
+            endpoint = self._pick(tried, streaming=False) or await self._first(ends_at)
             if endpoint is None:
                 return _NOBODY
             left = ends_at - loop.time()
@@ -127,25 +124,24 @@ class GrpcBalancer:
     ) -> "GrpcStream | RpcFailure":
         """Begin a server-streaming call on one instance."""
         loop = asyncio.get_running_loop()
-        begun_at = loop.time()
-        endpoint = self._pick(begun_at, ()) or await self._first(min(seconds, FIRST_CONNECTION_SECONDS))
+        ends_at = loop.time() + seconds
+        endpoint = self._pick((), streaming=True) or await self._first(ends_at)
         if endpoint is None:
             return _NOBODY
-        endpoint.begun(loop.time())
-        call = endpoint.call(rpc, streaming=True)(
-            request, timeout=max(0.0, begun_at + seconds - loop.time()), metadata=metadata_
+        endpoint.begin(loop.time(), streaming=True)
+        call = endpoint.method(rpc, streaming=True)(
+            request, timeout=max(0.0, ends_at - loop.time()), metadata=metadata_
         )
 
         def ended(code: RpcCode) -> None:
-            # A stream may last as long as it likes: its deadline says nothing of its instance.
-            endpoint.ended(loop.time(), code, 0.0, self._may_eject)
+            endpoint.end(loop.time(), code, streaming=True, seconds=seconds)
 
         return GrpcStream(call, rpc, ended)
 
     @property
     def available(self) -> bool:
         """Whether anybody is connected and serving."""
-        return any(endpoint.connected and endpoint.serving for endpoint in self._all)
+        return any(endpoint.reachable for endpoint in self._all)
 
     def channel(self) -> grpc.aio.Channel | None:
         """The channel of the instance that was connected to last: after a deployment the newest."""
@@ -176,10 +172,10 @@ class GrpcBalancer:
         seconds: float,
         loop: asyncio.AbstractEventLoop,
     ) -> RpcAnswer | RpcFailure:
-        endpoint.begun(loop.time())
+        endpoint.begin(loop.time(), streaming=False)
         code = RpcCode.CANCELLED
         try:
-            call = endpoint.call(rpc)(request, timeout=max(0.0, seconds), metadata=metadata_)
+            call = endpoint.method(rpc, streaming=False)(request, timeout=max(0.0, seconds), metadata=metadata_)
             message = await call
             answer = RpcAnswer(
                 message, metadata(await call.initial_metadata()), metadata(await call.trailing_metadata())
@@ -198,36 +194,39 @@ class GrpcBalancer:
                 return _NOBODY  # its channel was closed under it
             raise
         finally:
-            endpoint.ended(loop.time(), code, seconds, self._may_eject)
+            endpoint.end(loop.time(), code, streaming=False, seconds=seconds)
 
-    def _pick(self, now: float, tried: tuple[Endpoint, ...]) -> Endpoint | None:
+    def _pick(self, tried: tuple[Endpoint, ...], *, streaming: bool) -> Endpoint | None:
         endpoints = self._all
         if len(endpoints) == 1:
             only = endpoints[0]
-            return only if only.connected and only.serving else None
-        usable = [endpoint for endpoint in endpoints if endpoint.usable(now) and endpoint not in tried]
+            return only if only.reachable else None
+        now = asyncio.get_running_loop().time()
+        usable = [endpoint for endpoint in endpoints if endpoint not in tried and endpoint.usable(now)]
         if not usable:
-            reachable = [endpoint for endpoint in endpoints if endpoint.connected and endpoint.serving]
+            reachable = [endpoint for endpoint in endpoints if endpoint.reachable]
             usable = [endpoint for endpoint in reachable if endpoint not in tried] or reachable
-        if len(usable) <= 2:
-            return min(usable, key=lambda endpoint: endpoint.load(now), default=None)
-        one, other = random.sample(usable, 2)
-        return one if one.load(now) <= other.load(now) else other
+        if len(usable) < 2:
+            return usable[0] if usable else None
+        chosen, other = random.sample(usable, 2)
+        if other.load(streaming) < chosen.load(streaming):
+            chosen, other = other, chosen
+        takes = chosen.warmth(now) / other.warmth(now)
+        return chosen if takes >= 1.0 or random.random() < takes else other
 
-    async def _first(self, seconds: float) -> Endpoint | None:
-        """Wait for an instance while no attempt to reach one is over."""
+    async def _first(self, ends_at: float) -> Endpoint | None:
+        """Wait for an instance while no attempt to reach one is over, but not long."""
         loop = asyncio.get_running_loop()
-        ends_at = loop.time() + seconds
         try:
-            async with asyncio.timeout_at(ends_at):
+            async with asyncio.timeout_at(min(ends_at, loop.time() + FIRST_CONNECTION_SECONDS)):
                 while not self._closed and (not self._known or any(not endpoint.tried for endpoint in self._all)):
                     self._changed.clear()
                     await self._changed.wait()
-                    if (endpoint := self._pick(loop.time(), ())) is not None:
+                    if (endpoint := self._pick((), streaming=False)) is not None:
                         return endpoint
         except TimeoutError:
             pass
-        return self._pick(loop.time(), ())
+        return None
 
     def _may_eject(self) -> bool:
         now = asyncio.get_running_loop().time()
@@ -253,10 +252,11 @@ class GrpcBalancer:
             self._retiring.add(endpoint)
             self._tasks.create_task(self._retire(endpoint))
         for address in addresses - self._endpoints.keys():
-            endpoint = self._endpoints[address] = Endpoint(address, self._make_channel(address))
+            endpoint = self._endpoints[address] = Endpoint(address, self._make_channel(address), self._may_eject)
             self._watches[address] = (
                 self._tasks.create_task(endpoint.watch_connection(self._heard)),
                 self._tasks.create_task(endpoint.watch_health(self._service, self._changed.set)),
+                self._tasks.create_task(endpoint.watch_life()),
             )
         self._all = tuple(self._endpoints.values())
         self._changed.set()

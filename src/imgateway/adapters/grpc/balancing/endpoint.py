@@ -1,4 +1,4 @@
-"""One instance of a service: its channel, its health, and how its calls went."""
+"""One instance of a service: its channel, its health, and how its calls go."""
 
 import asyncio
 import logging
@@ -10,33 +10,43 @@ import attrs
 import grpc
 from grpc_health.v1 import health_pb2
 
+from imgateway.adapters.grpc.balancing.ejection import Ejection
 from imgateway.codes import RpcCode
 
-READY: Final = grpc.ChannelConnectivity.READY
-EJECT_AFTER: Final = 3
-"""So many failures in a row, and an instance is left alone for some time."""
-EJECT_SECONDS: Final = 2.0
-MOST_EJECT_SECONDS: Final = 20.0
 LEAST_DEADLINE_SECONDS: Final = 0.2
 """A call that had less time proves nothing against its instance."""
-SUSPECT_SECONDS: Final = 0.3
-"""An instance that answers nothing for so long, while it has calls, comes second."""
+SILENT_SECONDS: Final = 0.3
+"""An instance that was asked something and gives no sign of life for so long comes second."""
+PROBE_SECONDS: Final = 10.0
+"""How often an instance is asked for a sign of life, whether it has calls or not.
+
+More often than keepalive: an instance that lives sends something before HTTP/2 pings are due, and servers
+by their defaults end connections on which pings come more often than their own data (gRFC A8).
+"""
+PROBE_TIMEOUT_SECONDS: Final = 2.0
+PROBE_PAUSE_SECONDS: Final = 0.1
 WARM_SECONDS: Final = 3.0
-"""So long after its connection is there an instance's share grows."""
+"""So long after its connection is there an instance's share of the calls grows."""
+LEAST_WARMTH: Final = 0.1
 GRACE_SECONDS: Final = 30.0
 """How long an instance that is gone may take to answer what it was asked."""
 HEALTH_PAUSE_SECONDS: Final = 0.5
+NO_HEALTH_PAUSE_SECONDS: Final = 60.0
+"""How long an instance that offers no health service is not asked for it: the next to answer there may have one."""
 
-_WATCH: Final = "/grpc.health.v1.Health/Watch"
+_HEALTH: Final = "/grpc.health.v1.Health/"
+_READY: Final = grpc.ChannelConnectivity.READY
+_NO_SIGN_OF_LIFE: Final = frozenset({RpcCode.UNAVAILABLE, RpcCode.DEADLINE_EXCEEDED, RpcCode.CANCELLED})
 _log = logging.getLogger(__name__)
 
 
 @attrs.define(eq=False)
 class Endpoint:
-    """An instance. Its counters are the balancer's to change.
+    """An instance; the balancer tells it which calls begin and end.
 
     Attributes:
-        outstanding: calls under way.
+        may_eject: whether one more instance may be left alone.
+        connected: whether calls can be sent.
         serving: what its health service says, or True where it says nothing.
         tried: whether an attempt to connect is over.
         ready_at: when it was connected to, by the loop's clock.
@@ -44,93 +54,108 @@ class Endpoint:
 
     address: str
     channel: grpc.aio.Channel
-    outstanding: int = 0
-    serving: bool = True
+    may_eject: Callable[[], bool]
     connected: bool = False
+    serving: bool = True
     tried: bool = False
     ready_at: float = 0.0
-    _failures: int = 0
-    _ejections: int = 0
-    _ejected_until: float = 0.0
-    _answered_at: float = 0.0
-    _calls: dict[str, Any] = attrs.field(factory=dict)
+    _calls: int = 0
+    _streams: int = 0
+    _owes_since: float | None = None
+    _doubted: asyncio.Event = attrs.field(factory=asyncio.Event)
     _idle: asyncio.Event = attrs.field(factory=asyncio.Event)
+    _ejection: Ejection = attrs.field(factory=Ejection)
+    _methods: dict[str, Any] = attrs.field(factory=dict)
 
-    def call(self, rpc: str, *, streaming: bool = False) -> Any:
+    def method(self, rpc: str, *, streaming: bool) -> Any:
         """What calls a method with bytes, made once."""
-        made = self._calls.get(rpc)
+        made = self._methods.get(rpc)
         if made is None:
             make = self.channel.unary_stream if streaming else self.channel.unary_unary
-            made = self._calls[rpc] = make(f"/{rpc}")
+            made = self._methods[rpc] = make(f"/{rpc}")
         return made
 
+    @property
+    def reachable(self) -> bool:
+        """Whether it is connected and says that it serves."""
+        return self.connected and self.serving
+
     def usable(self, now: float) -> bool:
-        """Whether it may get calls."""
-        return self.connected and self.serving and now >= self._ejected_until
+        """Whether nothing speaks against it. One that is silent is asked at once whether it lives."""
+        if not self.reachable or self._ejection.active(now):
+            return False
+        silent = self._owes_since is not None and now - self._owes_since > SILENT_SECONDS
+        if silent:
+            self._doubted.set()
+        return not silent
 
     def ejected(self, now: float) -> bool:
         """Whether it is left alone for how its calls went."""
-        return now < self._ejected_until
+        return self._ejection.active(now)
 
-    def load(self, now: float) -> float:
-        """What is compared: calls under way, weighed up while it is new or seems to hang."""
-        load = self.outstanding + 1.0
-        warm = now - self.ready_at
-        if warm < WARM_SECONDS:
-            load *= WARM_SECONDS / max(warm, 0.1)
-        if self.outstanding and now - self._answered_at > SUSPECT_SECONDS:
-            load += 1000.0
-        return load
+    def load(self, streaming: bool) -> int:
+        """The calls under way, or the streams: one that is open and quiet is no work."""
+        return self._streams if streaming else self._calls
 
-    def begun(self, now: float) -> None:
+    def warmth(self, now: float) -> float:
+        """Up to 1.0: how much of its share it takes, while it is new."""
+        return min(1.0, max(LEAST_WARMTH, (now - self.ready_at) / WARM_SECONDS))
+
+    def begin(self, now: float, streaming: bool) -> None:
         """A call goes to it."""
-        if not self.outstanding:
-            self._answered_at = now
-        self.outstanding += 1
+        if streaming:
+            self._streams += 1
+        else:
+            self._calls += 1
+            self._ask(now)
 
-    def ended(self, now: float, code: RpcCode, seconds: float, may_eject: Callable[[], bool]) -> None:
-        """A call is over; a cancelled one says nothing."""
-        self.outstanding -= 1
-        if not self.outstanding:
+    def end(self, now: float, code: RpcCode, streaming: bool, seconds: float) -> None:
+        """A call that had so many seconds is over, and its outcome speaks for or against the instance.
+
+        A cancelled one says nothing. Nor does a stream's deadline: it may last as long as it likes.
+        """
+        if streaming:
+            self._streams -= 1
+        else:
+            self._calls -= 1
+        if not (self._calls or self._streams):
             self._idle.set()
-        if code is RpcCode.CANCELLED:
-            return
-        if code is RpcCode.UNAVAILABLE or (code is RpcCode.DEADLINE_EXCEEDED and seconds >= LEAST_DEADLINE_SECONDS):
-            self._failures += 1
-            if self._failures >= EJECT_AFTER and now >= self._ejected_until and may_eject():
-                self._ejections += 1
-                pause = min(EJECT_SECONDS * 2 ** (self._ejections - 1), MOST_EJECT_SECONDS)
-                self._ejected_until = now + pause * random.uniform(0.8, 1.2)
-                self._failures = EJECT_AFTER - 1  # the first call after that decides
+        late = code is RpcCode.DEADLINE_EXCEEDED and not streaming
+        if late:
+            self._doubted.set()
+        if code is RpcCode.UNAVAILABLE or (late and seconds >= LEAST_DEADLINE_SECONDS):
+            if self._ejection.due(now) and self.may_eject():
+                pause = self._ejection.begin(now)
                 _log.warning("an instance is left alone", extra={"address": self.address, "seconds": round(pause, 1)})
-        elif code is not RpcCode.DEADLINE_EXCEEDED:
-            self._answered_at = now
-            self._failures = 0
-            self._ejections = max(0, self._ejections - 1) if self._ejections and now > self._ejected_until else 0
+        elif code not in _NO_SIGN_OF_LIFE:
+            self._owes_since = None
+            self._ejection.forgive(now)
 
     async def watch_connection(self, on_change: Callable[[bool], None]) -> None:
         """Keep it connected, and know whether it is, until cancelled; `on_change` hears whether it is newly so."""
         loop = asyncio.get_running_loop()
         while True:
             state = self.channel.get_state(try_to_connect=True)
-            connected = state is READY
+            connected = state is _READY
             new = connected and not self.connected
             if new:
                 self.ready_at = loop.time()
+                self._owes_since = None
             self.connected = connected
-            self.tried = self.tried or state in (READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE)
+            self.tried = self.tried or state in (_READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE)
             on_change(new)
             await self.channel.wait_for_state_change(state)
 
     async def watch_health(self, service: str, on_change: Callable[[], None]) -> None:
         """Know whether it says that it serves, until cancelled; one that says nothing of it does."""
         watch: Any = self.channel.unary_stream(
-            _WATCH,
+            f"{_HEALTH}Watch",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
         asked = service
         while True:
+            pause = HEALTH_PAUSE_SECONDS
             call = watch(health_pb2.HealthCheckRequest(service=asked), wait_for_ready=True)
             try:
                 async for answer in call:
@@ -147,17 +172,43 @@ class Endpoint:
             except grpc.aio.AioRpcError as error:
                 # Nothing is known now: the connection's state decides.
                 self.serving = True
-                if error.code() is grpc.StatusCode.UNIMPLEMENTED:
-                    return
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    pause = NO_HEALTH_PAUSE_SECONDS
             finally:
                 call.cancel()
-            await asyncio.sleep(HEALTH_PAUSE_SECONDS * random.uniform(0.5, 1.0))
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+
+    async def watch_life(self) -> None:
+        """Ask it for a sign of life when it is doubted, and from time to time, until cancelled.
+
+        Whatever is answered is one, also that there is no such method. A health service's `Watch` is none: it says
+        nothing while nothing changes, whether the process runs or hangs.
+        """
+        loop = asyncio.get_running_loop()
+        check: Any = self.channel.unary_unary(f"{_HEALTH}Check")
+        while True:
+            try:
+                async with asyncio.timeout(PROBE_SECONDS * random.uniform(0.8, 1.0)):
+                    await self._doubted.wait()
+            except TimeoutError:
+                pass
+            if self.connected:
+                self._ask(loop.time())
+                try:
+                    await check(b"", timeout=PROBE_TIMEOUT_SECONDS)
+                    self._owes_since = None
+                except grpc.aio.AioRpcError as error:
+                    if RpcCode(error.code().value[0]) not in _NO_SIGN_OF_LIFE:
+                        self._owes_since = None
+            if self._owes_since is not None:
+                await asyncio.sleep(PROBE_PAUSE_SECONDS)
+            self._doubted.clear()
 
     async def retire(self) -> None:
         """Let its calls end, for some time, and close its channel."""
         try:
             async with asyncio.timeout(GRACE_SECONDS):
-                while self.outstanding:
+                while self._calls or self._streams:
                     self._idle.clear()
                     await self._idle.wait()
         except TimeoutError:
@@ -166,7 +217,11 @@ class Endpoint:
 
     async def close(self) -> None:
         """Close the channel; its calls are cancelled. Whoever waits for them in `retire` is let go."""
-        self._calls.clear()
-        self.outstanding = 0
+        self._methods.clear()
+        self._calls = self._streams = 0
         self._idle.set()
         await self.channel.close(None)
+
+    def _ask(self, now: float) -> None:
+        if self._owes_since is None:
+            self._owes_since = now

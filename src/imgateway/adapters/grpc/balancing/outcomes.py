@@ -9,14 +9,26 @@ from imgateway.codes import RpcCode
 from imgateway.rpc import Metadata, RpcFailure
 
 DETAILS: Final = "grpc-status-details-bin"
-_STATUS: Final = "grpc-status"
+UNAVAILABLE: Final = RpcFailure(RpcCode.UNAVAILABLE, "The service can't be reached just now.", reached=False)
 _WORDS: Final = {
-    RpcCode.UNAVAILABLE: "The service can't be reached just now.",
+    RpcCode.UNAVAILABLE: UNAVAILABLE.message,
     RpcCode.DEADLINE_EXCEEDED: "The call took too long.",
     RpcCode.CANCELLED: "The call was cancelled.",
 }
 _FAILED: Final = "The service has failed."
 _TOO_LARGE: Final = "The service's answer is too large."
+# How gRPC's core begins the texts of the statuses that it makes up itself; nothing else tells them from a server's.
+_CORE: Final = (
+    "Stream removed (",
+    "Deadline Exceeded",
+    "CLIENT: ",
+    "Received message larger than max",
+    "failed to connect to ",
+    "errors resolving ",
+    "Received http2 header with status",
+    "Received RST_STREAM",
+    "No status received",
+)
 
 _log = logging.getLogger(__name__)
 
@@ -29,24 +41,20 @@ def metadata(raw: Any) -> Metadata:
 def failure_of(error: grpc.aio.AioRpcError, rpc: str, /) -> RpcFailure:
     """What a failed call says outside.
 
-    A back end's own words go on. What gRPC itself says, of addresses and connections, is logged instead: only a back
-    end sends trailers of its own.
+    A back end's own words go on. What gRPC itself says, of addresses and connections, is logged instead. So are the
+    words of `UNAVAILABLE`, which back ends and proxies pass on from connections of their own, unless details of
+    google.rpc.Status are with them: those are only ever meant for the client.
     """
     code = RpcCode(error.code().value[0])
     trailers = metadata(error.trailing_metadata())
     words = error.details() or ""
-    debug = error.debug_error_string() or ""
-    if code is RpcCode.RESOURCE_EXHAUSTED and "larger than max" in words and not trailers:
+    found = next((value for name, value in trailers if name == DETAILS), None)
+    details = found if isinstance(found, bytes) else None
+    of_the_way = code is RpcCode.UNAVAILABLE or words.startswith(_CORE)
+    if details is not None or not of_the_way:
+        return RpcFailure(code, words, trailers, details)
+    _log.debug("a call failed on its way", extra={"rpc": rpc, "why": f"{code.name}: {words[:500]}"})
+    if code is RpcCode.RESOURCE_EXHAUSTED and "larger than max" in words:
         _log.warning("an answer is too large", extra={"rpc": rpc, "why": words})
         return RpcFailure(RpcCode.INTERNAL, _TOO_LARGE, reached=False)
-    if not _is_the_back_ends(debug, trailers):
-        if code is not RpcCode.DEADLINE_EXCEEDED:
-            _log.debug("a call failed on its way", extra={"rpc": rpc, "why": f"{code.name}: {words[:500]}"})
-        return RpcFailure(code, _WORDS.get(code, _FAILED), trailers, reached=False)
-    found = next((value for name, value in trailers if name == DETAILS), None)
-    return RpcFailure(code, words, trailers, found if isinstance(found, bytes) else None)
-
-
-def _is_the_back_ends(debug: str, trailers: Metadata) -> bool:
-    # gRPC's core marks a status that came over the wire so; what it made up itself names no peer's status.
-    return bool(trailers) or "Error received from peer" in debug
+    return RpcFailure(code, _WORDS.get(code, _FAILED), trailers, reached=False)

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import grpc
 
-from imgateway.adapters.grpc.balancing.outcomes import failure_of, metadata
+from imgateway.adapters.grpc.balancing.outcomes import UNAVAILABLE, failure_of, metadata
 from imgateway.codes import RpcCode
 from imgateway.rpc import Metadata, RpcFailure
 
@@ -60,7 +60,7 @@ class GrpcStream:
             if task is not None and task.cancelling():
                 raise
             # Its channel was closed under it.
-            self.failure = RpcFailure(RpcCode.UNAVAILABLE, "The service can't be reached just now.", reached=False)
+            self.failure = UNAVAILABLE
             self._end(RpcCode.CANCELLED)
         raise StopAsyncIteration
 
