@@ -95,8 +95,8 @@ async def coming_and_going(etcd: str, rate: float, rounds: int) -> None:
                 used.append(1000 * (time.monotonic() - begun))
                 await asyncio.sleep(1.0)
                 begun = last = time.monotonic()
-                await registrar.deregister(entry(other))
                 count = second.calls
+                await registrar.deregister(entry(other))
                 while time.monotonic() < begun + 2.0:
                     if second.calls != count:
                         count, last = second.calls, time.monotonic()
