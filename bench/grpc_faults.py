@@ -111,6 +111,22 @@ async def coming_and_going(etcd: str, rate: float, rounds: int) -> None:
     )
 
 
+async def hung_alone() -> None:
+    """The only instance hangs: until keepalive notices, calls run into their deadline."""
+    with instance() as (victim, one):
+        async with known(one) as made:
+            os.kill(victim.pid, signal.SIGSTOP)
+            begun = time.monotonic()
+            while made.balancer.available:
+                await asyncio.sleep(0.01)
+            print(f"the only instance hangs: calls are refused at once after {time.monotonic() - begun:.1f} s")
+            os.kill(victim.pid, signal.SIGCONT)
+            begun = time.monotonic()
+            while not made.balancer.available:
+                await asyncio.sleep(0.01)
+            print(f"it goes on: calls are made again after {time.monotonic() - begun:.1f} s")
+
+
 async def quiet_stream(minutes: float) -> None:
     """A server with default settings, and a stream on which nothing comes: keepalive must not end it."""
     with instance() as (_, one):
@@ -129,6 +145,7 @@ async def main(rate: float, rounds: int, quiet_minutes: float) -> None:
         await fault("hung, 1 s deadline", signal.SIGSTOP, rate, milliseconds)
     with EtcdServer() as etcd:
         await coming_and_going(etcd.url, rate, rounds)
+    await hung_alone()
     if quiet_minutes:
         await quiet_stream(quiet_minutes)
 
