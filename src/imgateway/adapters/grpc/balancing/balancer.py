@@ -84,7 +84,7 @@ class GrpcBalancer:
             on_endpoint: called whenever an instance has been connected to; must not block.
 
         Raises:
-            SettingsError: a TLS file can't be read.
+            SettingsError: a TLS file is of no use.
         """
         options = [*_OPTIONS, ("grpc.max_receive_message_length", max_response_bytes)]
         make_channel = channel_maker(tls, options)
