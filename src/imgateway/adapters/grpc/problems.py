@@ -17,6 +17,8 @@ from imgateway.rpc import RestProblem, RpcFailure
 
 MAX_DETAIL_CHARS: Final = 2000
 MAX_DETAILS: Final = 20
+MAX_RETRY_AFTER_SECONDS: Final = 86_400
+"""A back end that asks for more is given a day: clients take the header at its word."""
 
 _TYPES: Final = "type.googleapis.com/"
 # What a back end says of its own mistakes is for its own people: exceptions' texts, addresses, SQL.
@@ -92,7 +94,8 @@ def _details(serialised: bytes) -> tuple[tuple[Mapping[str, Any], ...], int | No
                 detail.Unpack(info)
             except DecodeError:
                 continue
-            retry_after = max(0, math.ceil(info.retry_delay.seconds + info.retry_delay.nanos / 1e9))
+            seconds = math.ceil(info.retry_delay.seconds + info.retry_delay.nanos / 1e9)
+            retry_after = min(max(0, seconds), MAX_RETRY_AFTER_SECONDS)
     return shown, retry_after
 
 
@@ -101,5 +104,5 @@ def _shown(status: Status) -> Iterator[Mapping[str, Any]]:
         if detail.type_url.rpartition("/")[2] in _SHOWN:
             try:
                 yield json_format.MessageToDict(detail)
-            except (DecodeError, ValueError, TypeError):
+            except (json_format.Error, DecodeError, ValueError, TypeError):
                 continue
