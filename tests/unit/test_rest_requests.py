@@ -254,8 +254,12 @@ async def test_listed_headers_go_along_and_no_others() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Authorization", "x-user-id", "Grpc-Metadata-a", "te", "content-type", "cookie", "x-bin"]
-)
+    "name",
+    [
+        "Authorization", "x-user-id", "Grpc-Metadata-a", "te", "content-type", "cookie", "X-Bin", "X-Request-Timeout",
+        "User-Agent",
+    ],
+)  # fmt: skip
 def test_what_never_goes_along(name: str) -> None:
     assert unforwardable(name)
     assert not unforwardable("x-tenant")
