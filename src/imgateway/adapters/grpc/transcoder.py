@@ -13,7 +13,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from imgateway.adapters.grpc.calling import GrpcMatch, ShownMetadata, call_message
 from imgateway.adapters.grpc.openapi import document_bytes
 from imgateway.adapters.grpc.places import Places
-from imgateway.adapters.grpc.problems import problem_of_absence, problem_of_unknown_method
+from imgateway.adapters.grpc.problems import problem_of_unknown_method
 from imgateway.adapters.grpc.routing import MessageCall, RouteTable
 from imgateway.adapters.grpc.schema import merge, read_descriptor_set, reflect
 from imgateway.adapters.grpc.tasks import owned_tasks
@@ -21,7 +21,7 @@ from imgateway.core.settings_grpc import GrpcSettings, Place
 from imgateway.errors import ServiceUnavailableError, SettingsError
 from imgateway.model import Identity
 from imgateway.ports import ServiceResolver
-from imgateway.rpc import Metadata, RestAnswer, RestProblem, RestRoute
+from imgateway.rpc import NOT_KNOWN_YET, Metadata, RestAnswer, RestProblem, RestRoute
 
 REFLECTION_SECONDS: Final = 10.0
 REFLECTION_PAUSE_SECONDS: Final = 2.0
@@ -110,7 +110,7 @@ class GrpcTranscoder:
     ) -> RestAnswer | RestProblem:
         """Make the call that a client's message stands for."""
         if self._offer is None:
-            return problem_of_absence()
+            return NOT_KNOWN_YET
         call = self._offer.calls.get(message_type, "no such type")
         if isinstance(call, str):
             return problem_of_unknown_method(self._settings.messages.get(message_type, message_type), call)

@@ -125,7 +125,7 @@ class Exchange:
 
     async def refuse(self, problem: RestProblem, more: Lines = _NO_LINES, /) -> None:
         """Send a problem (RFC 9457)."""
-        extra = [*more, *shown(problem.headers, problem.trailers)]
+        extra = [*more, *shown((), problem.trailers)]
         if problem.retry_after is not None:
             extra.append((b"retry-after", b"%d" % problem.retry_after))
         if problem.status == 401:
