@@ -109,7 +109,7 @@ class RestApplication:
         if isinstance(request, RestProblem):
             await self._refuse(exchange, request)
             return request.code
-        watch = Watch(exchange.receive) if not match.route.server_streaming else Watch(exchange.receive, 0.0)
+        watch = Watch(exchange.receive, at_once=match.route.server_streaming)
         try:
             if match.route.server_streaming:
                 return await self._stream(exchange, match, request)
