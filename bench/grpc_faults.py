@@ -95,8 +95,8 @@ async def coming_and_going(etcd: str, rate: float, rounds: int) -> None:
                 used.append(1000 * (time.monotonic() - begun))
                 await asyncio.sleep(1.0)
                 begun = last = time.monotonic()
-                await registrar.deregister(entry(other))
                 count = second.calls
+                await registrar.deregister(entry(other))
                 while time.monotonic() < begun + 2.0:
                     if second.calls != count:
                         count, last = second.calls, time.monotonic()
@@ -109,6 +109,22 @@ async def coming_and_going(etcd: str, rate: float, rounds: int) -> None:
         f"(at most {max(used):.0f}), a gone one its last after {statistics.median(unused):.0f} ms "
         f"(at most {max(unused):.0f}); {failed} calls failed"
     )
+
+
+async def hung_alone() -> None:
+    """The only instance hangs: until keepalive notices, calls run into their deadline."""
+    with instance() as (victim, one):
+        async with known(one) as made:
+            os.kill(victim.pid, signal.SIGSTOP)
+            begun = time.monotonic()
+            while made.balancer.available:
+                await asyncio.sleep(0.01)
+            print(f"the only instance hangs: calls are refused at once after {time.monotonic() - begun:.1f} s")
+            os.kill(victim.pid, signal.SIGCONT)
+            begun = time.monotonic()
+            while not made.balancer.available:
+                await asyncio.sleep(0.01)
+            print(f"it goes on: calls are made again after {time.monotonic() - begun:.1f} s")
 
 
 async def quiet_stream(minutes: float) -> None:
@@ -129,6 +145,7 @@ async def main(rate: float, rounds: int, quiet_minutes: float) -> None:
         await fault("hung, 1 s deadline", signal.SIGSTOP, rate, milliseconds)
     with EtcdServer() as etcd:
         await coming_and_going(etcd.url, rate, rounds)
+    await hung_alone()
     if quiet_minutes:
         await quiet_stream(quiet_minutes)
 

@@ -17,7 +17,7 @@ import click
 from prometheus_client import CollectorRegistry
 
 from imgateway.adapters.prometheus import PrometheusObserver, WorkersObserver
-from imgateway.codes import TABLE, reconnect_advised
+from imgateway.codes import RPC_HTTP_STATUS, TABLE, RpcCode, reconnect_advised
 from imgateway.core.settings import Settings
 from imgateway.core.settings_keys import key_info, section_class
 from imgateway.core.settings_loading import SECTIONS
@@ -42,6 +42,7 @@ def tables() -> dict[str, str]:
     found |= dict(_nested())
     found["settings.pending"] = _pending()
     found["codes"] = _codes()
+    found["rest.statuses"] = _rpc_statuses()
     found["metrics"] = _metrics()
     found["metrics.workers"] = _families(WorkersObserver("g-1").registry)
     return found | dict(_commands("", cli))
@@ -126,6 +127,15 @@ def _codes() -> str:
             for row in TABLE.values()
         ),
     )
+
+
+def _rpc_statuses() -> str:
+    by_status: dict[int, list[str]] = {}
+    for code, status in RPC_HTTP_STATUS.items():
+        if code is not RpcCode.OK:
+            by_status.setdefault(status, []).append(f"`{code.name}`")
+    rows = ((str(status), ", ".join(names)) for status, names in sorted(by_status.items()))
+    return _table(("status", "`code`"), *rows)
 
 
 def _metrics() -> str:

@@ -30,12 +30,14 @@ class BackEnd:
 
     Attributes:
         under_way: calls that never end by themselves.
+        go: lets the unary ones of them end.
         metadata: what came with the last call.
         calls: how many were made.
     """
 
     under_way: int = 0
     calls: int = 0
+    go: asyncio.Event = attrs.field(factory=asyncio.Event)
     metadata: dict[str, str | bytes] = attrs.field(factory=dict)
     health: HealthServicer = attrs.field(factory=HealthServicer)
     _pool: DescriptorPool = attrs.field(factory=lambda: pool_of(FILE))
@@ -75,12 +77,13 @@ class BackEnd:
         await asyncio.sleep(int(request.key) / 1000)
         return request
 
-    async def hangs(self, _: Any, __: Any) -> Any:
+    async def hangs(self, request: Any, _: Any) -> Any:
         self.under_way += 1
         try:
-            await asyncio.Event().wait()
+            await self.go.wait()
         finally:
             self.under_way -= 1
+        return request
 
     async def told(self, request: Any, context: Any) -> Any:
         """Tells what came with the call by metadata of its own."""

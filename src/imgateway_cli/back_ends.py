@@ -4,8 +4,7 @@ gRPC's library is loaded by the functions here, not with the module.
 """
 
 import os
-import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -163,25 +162,16 @@ def _named(problem: str) -> str:
     return problem if problem.startswith("grpc.") else f"grpc: {problem}"
 
 
-def tls_problems(grpc: GrpcSettings, /) -> Iterator[str]:
-    """What is wrong with the content of the TLS files for back ends."""
-    context = ssl.create_default_context()
-    if grpc.tls_ca is not None:
-        try:
-            context.load_verify_locations(grpc.tls_ca)
-        except (OSError, ValueError) as error:
-            yield f"grpc.tls_ca: expected certificates (PEM): {_reason(error)}"
-    if grpc.tls_cert is not None and grpc.tls_key is not None:
-        try:
-            # An encrypted key would stop the start to ask for its passphrase; here it fails by an empty one.
-            context.load_cert_chain(grpc.tls_cert, grpc.tls_key, password="")
-        except (OSError, ValueError) as error:
-            expected = "expected a certificate (PEM) whose unencrypted key is in grpc.tls_key"
-            yield f"grpc.tls_cert: {expected}: {_reason(error)}"
+def require_tls_files(grpc: GrpcSettings, /) -> None:
+    """Make sure that the TLS files for back ends hold what they should.
 
+    Raises:
+        SettingsError: some do not.
+    """
+    _hush()
+    from imgateway.adapters.grpc.balancing import TlsFiles, channel_maker
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "reason", None) or type(error).__name__
+    channel_maker(TlsFiles.of(grpc), ())
 
 
 def _hush() -> None:

@@ -18,7 +18,7 @@ from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.core.settings_services import EtcdSettings, KafkaSettings
 from imgateway.errors import GatewayError, ServiceUnavailableError, SettingsError
 from imgateway.plugins import load_authenticator
-from imgateway_cli.back_ends import offer_by_reflection, offer_of_file, tls_problems, try_place
+from imgateway_cli.back_ends import offer_by_reflection, offer_of_file, require_tls_files, try_place
 from imgateway_cli.wiring import etcd_access, kafka_access
 
 LIBRARIES: Final = {"kafka": "aiokafka", "redis": "redis", "etcd": "etcd3", "grpc": "grpc"}
@@ -51,8 +51,6 @@ def require_usable(settings: Settings, /) -> None:
         SettingsError: with everything that can't be used.
     """
     problems = [*_tls_problems(settings.server), *_missing_libraries(settings)]
-    if settings.grpc is not None:
-        problems += tls_problems(settings.grpc)
     for use in _uses(settings):
         try:
             use()
@@ -87,8 +85,10 @@ def _uses(settings: Settings) -> Iterator[Callable[[], object]]:
         yield partial(kafka_access, kafka)
     if etcd is not None and find_spec(LIBRARIES["etcd"]) is not None:
         yield lambda: etcd_access(etcd).ssl_context()
-    if grpc is not None and grpc.descriptor_set is not None and find_spec(LIBRARIES["grpc"]) is not None:
-        yield partial(offer_of_file, grpc, grpc.descriptor_set)
+    if grpc is not None and find_spec(LIBRARIES["grpc"]) is not None:
+        yield partial(require_tls_files, grpc)
+        if grpc.descriptor_set is not None:
+            yield partial(offer_of_file, grpc, grpc.descriptor_set)
 
 
 def _picows() -> None:

@@ -21,7 +21,7 @@ from grpc_tools import protoc
 from uvicorn.importer import import_from_string
 from uvicorn.main import main as uvicorn_command
 
-from imgateway.adapters.etcd.instances import to_value
+from imgateway.adapters.etcd.instances import from_value, to_value
 from imgateway.adapters.grpc.routing import RouteTable
 from imgateway.adapters.grpc.schema import read_descriptor_set
 from imgateway.adapters.jwt.refusals import expired
@@ -239,6 +239,12 @@ def test_presence_is_what_the_gateway_writes(block: Block) -> None:
 def test_registrations_are_what_the_gateway_writes(block: Block) -> None:
     value = json.loads(block.body)
     assert json.loads(to_value(ServiceInstance(**value))) == value
+
+
+@each("json instance")
+def test_instances_of_services_are_understood(block: Block) -> None:
+    value = json.loads(block.body)
+    assert from_value(value.get("name", "notes"), value.get("id", "notes-1"), block.body.encode()) is not None
 
 
 @each("json problem")

@@ -1,7 +1,9 @@
 """`imgateway serve` with `[grpc]`: from the settings to answers, in a process of its own."""
 
 import json
+import signal
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -9,8 +11,9 @@ import httpx
 import pytest
 from tests.e2e.gateway_process import GatewayProcess, gateway_process
 from tests.e2e.im_logic import ImLogic, im_logic
-from tests.e2e.running_gateway import SECRET, mint
+from tests.e2e.running_gateway import SECRET, eventually, mint
 from tests.e2e.websocket_client import PATIENCE_SECONDS
+from tests.grpc_back_end import running_back_end
 
 from imgateway_im_logic.server import PUBLIC, descriptor_set_path
 
@@ -83,3 +86,56 @@ async def test_without_the_section_there_is_no_rest() -> None:
     async with gateway_process() as gateway:
         assert (await gateway.get("/openapi.json")).status_code == 404
         assert (await gateway.get("/api/conversations")).status_code == 404
+
+
+@asynccontextmanager
+async def gateway_before(target: str, **others: str) -> AsyncIterator[GatewayProcess]:
+    """In front of `grpc_back_end`, all of whose methods are public."""
+    chosen = {"GRPC__REFLECTION": "true", "GRPC__PUBLIC": "back.v1.Back/*", **others}
+    async with gateway_process(**settings(target) | chosen) as gateway:
+        await routes_known(gateway)
+        yield gateway
+
+
+async def test_a_drain_waits_for_calls() -> None:
+    async with running_back_end() as (back_end, target), gateway_before(target) as gateway:
+        answers: list[httpx.Response] = []
+
+        async def ask() -> None:
+            answers.append(await asked(gateway, "GET", "/api/hangs?key=a"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            await eventually(lambda: back_end.under_way == 1)
+            gateway.send_signal(signal.SIGTERM)
+            await gateway.logged("draining")
+            # Requests are answered as ever; this one proves that the drain had its time.
+            assert (await asked(gateway, "GET", "/api/things/a")).json() == {"key": "a"}
+            back_end.go.set()
+        assert [(answer.status_code, answer.json()) for answer in answers] == [(200, {"key": "a"})]
+        assert await gateway.ended() == 0
+
+
+async def test_a_stream_that_outlasts_the_drain_has_its_error_line() -> None:
+    async with (
+        running_back_end() as (back_end, target),
+        gateway_before(target, GATEWAY__DRAIN_SECONDS="1") as gateway,
+    ):
+        base = (await gateway.url()).replace("ws", "http", 1).removesuffix("/ws")
+        async with (
+            httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS, base_url=base) as http,
+            http.stream("GET", "/api/endless") as answer,
+        ):
+            lines = answer.aiter_lines()
+            assert json.loads(await anext(lines)) == {"result": {"number": 1}}
+            gateway.send_signal(signal.SIGTERM)
+            assert json.loads(await anext(lines))["error"]["code"] == "UNAVAILABLE"
+        assert await gateway.ended() == 0
+        await eventually(lambda: back_end.under_way == 0)
+
+
+async def test_without_routes_the_gateway_is_not_ready() -> None:
+    async with gateway_process(**settings("127.0.0.1:1", GRPC__REFLECTION="true")) as gateway:
+        answer = await gateway.get("/readyz")
+        assert (answer.status_code, answer.json()["failing"]) == (503, ["routes"])
+        assert (await gateway.get("/healthz")).status_code == 200

@@ -156,7 +156,8 @@ def test_a_description_is_text_and_never_markup(docs: Docs) -> None:
         "description": f"`{evil}`\n\n- {evil}",
         "responses": {"200": {"description": evil, "content": {"application/json": {"schema": schema}}}},
     }
-    inside = {"type": "object", "description": evil, "properties": {"a": schema, evil: {"type": evil}}}
+    properties = {"a": schema, evil: {"type": evil}}
+    inside = {"type": "object", "description": evil, "properties": properties, "oneOf": [schema]}
     made = {
         "openapi": "3.1.0",
         "info": {"title": evil, "version": "1"},
@@ -168,6 +169,7 @@ def test_a_description_is_text_and_never_markup(docs: Docs) -> None:
     found = docs.page.locator("details#A_B")
     found.locator("summary").first.click()
     expect(found.locator("dd").first).to_have_text("A")  # it contains itself, and is not opened again
+    expect(found.locator("div.schema > p.type")).to_have_text(["A", "A"])  # nor where it is a choice of its own
     expect(docs.page.locator("main img")).to_have_count(0)
     assert docs.complaints == []
 

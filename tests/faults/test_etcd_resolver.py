@@ -236,6 +236,7 @@ FOREIGN: dict[str, str | bytes] = {
     "address-empty": value("{name}", "address-empty", address=""),
     "address-url": value("{name}", "address-url", address="http://10.0.0.1"),
     "address-lines": value("{name}", "address-lines", address="10.0.0.1\n10.0.0.2"),
+    "address-bracket": value("{name}", "address-bracket", address="[::1"),
     "port-text": value("{name}", "port-text", port="8080"),
     "port-boolean": value("{name}", "port-boolean", port=True),
     "port-range": value("{name}", "port-range", port=65_536),
@@ -296,3 +297,9 @@ async def test_gos_endpoints_manager_is_understood(running: EtcdServer, admin: A
             ServiceInstance(name, "2", "2001:db8::1", 50052, {"zone": "b"}),
             ServiceInstance(name, "3", "logic.internal", 50053),
         ]
+
+
+async def test_an_ipv6_address_may_stand_in_brackets(running: EtcdServer, admin: Admin, name: str) -> None:
+    await admin.put(f"/services/{name}/a", value(name, "a", address="[2001:db8::1]"))
+    async with EtcdResolver.open(access(running)) as resolver:
+        assert [instance.address for instance in await resolver.resolve(name)] == ["2001:db8::1"]

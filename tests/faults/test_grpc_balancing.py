@@ -294,9 +294,21 @@ async def test_whoever_is_no_grpc_server_is_unavailable() -> None:
     await listener.aclose()
 
 
-def test_a_tls_file_that_is_not_there_is_named() -> None:
-    with pytest.raises(SettingsError, match=r"grpc\.tls_ca"):
-        channel_maker(TlsFiles(ca="/nowhere/ca.pem"), ())
+def test_tls_files_of_no_use_are_named(tmp_path: Path) -> None:
+    no_pem = tmp_path / "no.pem"
+    no_pem.write_text("not a certificate")
+    authority = Authority(tmp_path, "ours")
+    cert, key = authority.issue("gateway")
+    _, other_key = authority.issue("other")
+    for files, expected in (
+        (TlsFiles(ca="/nowhere/ca.pem"), r"grpc\.tls_ca.*No such file"),
+        (TlsFiles(ca=str(no_pem)), r"grpc\.tls_ca"),
+        (TlsFiles(cert=str(no_pem), key=key), r"grpc\.tls_cert"),
+        (TlsFiles(cert=cert, key=other_key), r"grpc\.tls_cert"),
+    ):
+        with pytest.raises(SettingsError, match=expected):
+            channel_maker(files, ())
+    channel_maker(TlsFiles(authority.file, cert, key), ())
 
 
 def asking_for_certificates(authority: Authority) -> grpc.ServerCredentials:

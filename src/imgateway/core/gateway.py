@@ -19,6 +19,7 @@ from imgateway.core.router import LocalRouter
 from imgateway.core.settings import Settings
 from imgateway.core.settings_services import KafkaSettings
 from imgateway.core.tenure import Tenure
+from imgateway.core.under_way import UnderWay
 from imgateway.errors import LifecycleError, ServiceUnavailableError
 from imgateway.model import CloseReason, ConnectRequest, Credentials, GatewayId, Identity, Refusal, ServiceInstance
 from imgateway.ports import Codec, Transcoder, Transport, TransportListener
@@ -64,6 +65,7 @@ class Gateway:
         self.gateway_id: GatewayId = settings.gateway_id
         self._open_parts = open_parts
         self._life: _Life | None = None
+        self._calls = UnderWay()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -72,7 +74,7 @@ class Gateway:
         async with AsyncExitStack() as stack:
             parts = await stack.enter_async_context(self._open_parts())
             tasks = await stack.enter_async_context(anyio.create_task_group())
-            self._life = _Life(self.settings, parts, tasks)
+            self._life = _Life(self.settings, parts, tasks, self._calls)
             self._stack = stack.pop_all()
         return self
 
@@ -129,8 +131,13 @@ class Gateway:
         """Whether it parts from its clients, or is gone: a new connection belongs elsewhere."""
         return self._life is None or self._life.draining
 
+    def call_begun(self) -> None:
+        """A request is going to be answered by a call: a drain waits for `call_finished`."""
+        self._calls.begin()
+
     def call_finished(self, rpc: str, code: str, seconds: float, /) -> None:
-        """Count a call of a method; see `ports.GatewayObserver.call_finished`."""
+        """End what `call_begun` has begun, and count it; see `ports.GatewayObserver.call_finished`."""
+        self._calls.end()
         if self._life is not None:
             self._life.parts.observer.call_finished(rpc, code, seconds)
 
@@ -167,8 +174,9 @@ class Gateway:
         """Part from everyone politely, within `drain_seconds`.
 
         In order: not ready; deregistered; clients told to reconnect and closed (1012) once their messages in flight
-        are answered, each one's presence removed with it; reading ends; what was taken is written, positions are
-        committed; ownership is released. Deliveries go on until the last socket is closed.
+        are answered, each one's presence removed with it; calls of requests have ended; reading ends; what was taken
+        is written, positions are committed; ownership is released. Deliveries go on until the last socket is closed.
+        Calls that take longer go on until the gateway is left.
 
         Idempotent: later calls wait for the first. Cancelling leaves the gateway not ready; so does running out of
         time, and leaving it does the rest.
@@ -185,11 +193,12 @@ class Gateway:
 class _Life:
     """What exists between entering and leaving."""
 
-    def __init__(self, settings: Settings, parts: GatewayParts, tasks: anyio.abc.TaskGroup) -> None:
+    def __init__(self, settings: Settings, parts: GatewayParts, tasks: anyio.abc.TaskGroup, calls: UnderWay) -> None:
         self.settings = settings
         self.parts = parts
         self.begun = anyio.Event()
         self._tasks = tasks
+        self._calls = calls
         self.draining = False
         self._drained = anyio.Event()
         self._drain_ends_at: float | None = None
@@ -220,12 +229,14 @@ class _Life:
         tasks.start_soon(self._retry_undelivered)
 
     def readiness(self) -> Mapping[str, bool]:
+        transcoder = self.parts.transcoder
         return {
             "gateway": not self.draining,
             "ownership": self.parts.ownership.held,
             "broker": self._tenure.consuming,
             "registry": self._tenure.registered,
             "presence": self.hub.presence.available,
+            "routes": transcoder is None or transcoder.loaded,
         } | {part: fine() for part, fine in self.parts.health.items()}
 
     async def drain(self) -> None:
@@ -244,6 +255,7 @@ class _Life:
                     await _try("deregistering", self._tenure.deregister)
                     await close_paced(self.hub.connections, seconds * PARTING_SHARE)
                     await self.hub.wait_empty()
+                    await self._calls.wait_none()
                 await self._cut_off()
                 # From here on whatever came could only be undelivered; the next owner of the id will read it.
                 self._tenure.stop_reading()

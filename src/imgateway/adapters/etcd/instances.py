@@ -10,7 +10,7 @@ from imgateway.model import ServiceInstance
 
 MAX_VALUE_BYTES = 64 * 1024
 _UNSAFE = re.compile(r"[%/\x00-\x1f\x7f]")
-_HOST = re.compile(r"[^\s/@\x00-\x1f\x7f]{1,255}")
+_HOST = re.compile(r"[^\s/@\[\]\x00-\x1f\x7f]{1,255}")
 _GO_ADDRESS = re.compile(r"(?:\[([^\]]+)\]|([^:\]\[]+)):([0-9]{1,5})")
 
 
@@ -76,6 +76,8 @@ def _own_instance(name: str, key_segment: str, parsed: dict[str, Any]) -> Servic
     metadata = parsed.get("metadata", {})
     if not isinstance(instance_id, str) or segment(instance_id) != key_segment or parsed.get("name") != name:
         return None
+    if isinstance(address, str) and address.startswith("[") and address.endswith("]"):
+        address = address[1:-1]  # IPv6, as it stands in URLs
     if not isinstance(address, str) or not _HOST.fullmatch(address) or not _is_port(port) or not _is_texts(metadata):
         return None
     return ServiceInstance(name, instance_id, address, port, metadata)

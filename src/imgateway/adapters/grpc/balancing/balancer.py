@@ -35,6 +35,7 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.max_reconnect_backoff_ms", 2000),
     ("grpc.keepalive_time_ms", 15_000),  # see `endpoint.PROBE_SECONDS`
     ("grpc.keepalive_timeout_ms", 5000),
+    ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.ping_timeout_ms", 5000),
 )
 _NOBODY: Final = attrs.evolve(UNAVAILABLE, retry_after=RETRY_AFTER_SECONDS)
@@ -84,7 +85,7 @@ class GrpcBalancer:
             on_endpoint: called whenever an instance has been connected to; must not block.
 
         Raises:
-            SettingsError: a TLS file can't be read.
+            SettingsError: a TLS file is of no use.
         """
         options = [*_OPTIONS, ("grpc.max_receive_message_length", max_response_bytes)]
         make_channel = channel_maker(tls, options)

@@ -1,6 +1,7 @@
 """How back ends are spoken to."""
 
-from collections.abc import Callable, Sequence
+import ssl
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,24 +36,40 @@ def channel_maker(tls: TlsFiles | None, options: Sequence[tuple[str, Any]], /) -
     """What opens a channel to an address; the files are read once, here.
 
     Raises:
-        SettingsError: one can't be read.
+        SettingsError: some can't be read, or don't hold what they should.
     """
     if tls is None:
         return lambda address: grpc.aio.insecure_channel(address, options=options)
+    if problems := list(_problems(tls)):
+        raise SettingsError(problems)
     credentials = grpc.ssl_channel_credentials(
-        root_certificates=_read("grpc.tls_ca", tls.ca),
-        private_key=_read("grpc.tls_key", tls.key),
-        certificate_chain=_read("grpc.tls_cert", tls.cert),
+        root_certificates=_read(tls.ca), private_key=_read(tls.key), certificate_chain=_read(tls.cert)
     )
     if tls.server_name is not None:
         options = [*options, ("grpc.ssl_target_name_override", tls.server_name)]
     return lambda address: grpc.aio.secure_channel(address, credentials, options=options)
 
 
-def _read(key: str, name: str | None) -> bytes | None:
-    if name is None:
-        return None
-    try:
-        return Path(name).read_bytes()
-    except OSError as error:
-        raise SettingsError([f"{key}: {name} can't be read: {error.strerror}"]) from None
+def _problems(tls: TlsFiles) -> Iterator[str]:
+    # gRPC takes any bytes, and fails at the first connection.
+    context = ssl.create_default_context()
+    if tls.ca is not None:
+        try:
+            context.load_verify_locations(tls.ca)
+        except (OSError, ValueError) as error:
+            yield f"grpc.tls_ca: expected certificates (PEM): {_reason(error)}"
+    if tls.cert is not None and tls.key is not None:
+        try:
+            # An encrypted key would stop the start to ask for its passphrase; here it fails by an empty one.
+            context.load_cert_chain(tls.cert, tls.key, password="")
+        except (OSError, ValueError) as error:
+            expected = "expected a certificate (PEM) whose unencrypted key is in grpc.tls_key"
+            yield f"grpc.tls_cert: {expected}: {_reason(error)}"
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
+
+
+def _read(name: str | None) -> bytes | None:
+    return None if name is None else Path(name).read_bytes()

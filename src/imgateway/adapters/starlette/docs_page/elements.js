@@ -2,8 +2,7 @@
 export function element(name, attributes, children = []) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
-    else if (value !== null && value !== false) made.setAttribute(key, value === true ? "" : value);
+    if (value !== null && value !== false) made.setAttribute(key, value === true ? "" : value);
   }
   for (const child of [children].flat()) {
     if (child !== null) made.append(child);

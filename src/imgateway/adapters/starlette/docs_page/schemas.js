@@ -42,6 +42,7 @@ function inner(api, schema) {
 export function schemaView(api, schema, seen = []) {
   const item = inner(api, schema);
   const [found, name] = resolved(api, item);
+  if (seen.includes(name)) return element("p", { class: "type" }, typeOf(api, schema));
   const path = name ? [...seen, name] : seen;
   const properties = Object.entries(found.properties ?? {});
   const titled = name || item !== schema || !(properties.length || found.oneOf);

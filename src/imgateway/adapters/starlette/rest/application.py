@@ -74,6 +74,7 @@ class RestApplication:
             await self._without_route(exchange, found)
             return
         code = _CANCELLED
+        self._gateway.call_begun()
         try:
             code = await self._call(exchange, found, started)
         except Exception:
