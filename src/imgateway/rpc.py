@@ -1,15 +1,18 @@
 """What passes between REST, WebSocket calls and a back end's services, as values. No protobuf, no HTTP."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final, Self
 
 import attrs
 
-from imgateway.codes import RpcCode
+from imgateway.codes import RPC_HTTP_STATUS, TABLE, Code, RpcCode
 from imgateway.model import Identity
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 """gRPC metadata: lower-case names; a name ending in `-bin` has bytes."""
+
+RETRY_AFTER_SECONDS: Final = 1
+"""What the gateway tells clients of its own accord, where it can't know better."""
 
 
 @attrs.frozen
@@ -108,5 +111,24 @@ class RestProblem:
     detail: str
     details: tuple[Mapping[str, Any], ...] = ()
     retry_after: int | None = None
-    headers: Metadata = ()
     trailers: Metadata = ()
+
+    @classmethod
+    def of(
+        cls,
+        code: RpcCode | Code,
+        detail: str,
+        /,
+        details: tuple[Mapping[str, Any], ...] = (),
+        *,
+        retry_after: int | None = None,
+    ) -> Self:
+        """With the code's name and the HTTP status that the tables have for it."""
+        status = RPC_HTTP_STATUS[code] if isinstance(code, RpcCode) else TABLE[code].http_status
+        return cls(status or 500, code.name, detail, details, retry_after)
+
+
+NOT_KNOWN_YET: Final = RestProblem.of(
+    RpcCode.UNAVAILABLE, "What the services offer is not known yet.", retry_after=RETRY_AFTER_SECONDS
+)
+"""Nobody has told yet which methods there are."""

@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import anyio
 import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection
@@ -15,6 +17,7 @@ from imgateway.adapters.grpc import GrpcTranscoder
 from imgateway.core.settings_grpc import GrpcServiceSettings, GrpcSettings
 from imgateway.errors import SettingsError
 from imgateway.model import Identity, UserId
+from imgateway.ports import RestStream
 from imgateway.rpc import RestAnswer, RestProblem, RestRequest
 from imgateway.testing import TranscoderSuite, TranscoderUnderTest
 
@@ -120,6 +123,59 @@ async def test_an_answer_that_is_too_large_is_no_refusal_of_the_back_end(descrip
     assert isinstance(problem, RestProblem)
     assert (problem.status, problem.code) == (500, "INTERNAL")
     assert "too large" in problem.detail
+
+
+@asynccontextmanager
+async def streaming(file: Path, *messages: bytes, **more: object) -> AsyncIterator[tuple[RestStream, anyio.Event]]:
+    """The stream of a method that sends these bytes and then waits, and what is set when its call has ended."""
+    ended = anyio.Event()
+
+    async def sends(_: bytes, __: object) -> AsyncIterator[bytes]:
+        try:
+            for message in messages:
+                yield message
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    server = grpc.aio.server()
+    handlers: dict[str, Any] = {"Counts": grpc.unary_stream_rpc_method_handler(sends)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with GrpcTranscoder.open(settings(f"127.0.0.1:{port}", file, **more), None) as transcoder:
+            found = transcoder.find("GET", "/api/counts")
+            assert not isinstance(found, frozenset)
+            stream = await found.stream(RestRequest("", b"", ALICE, (), 20.0))
+            assert not isinstance(stream, RestProblem), stream
+            yield stream, ended
+    finally:
+        await server.stop(None)
+
+
+@pytest.mark.anyio
+async def test_garbage_in_the_middle_of_a_stream_ends_it_and_its_call(descriptor_set: Path) -> None:
+    async with streaming(descriptor_set, b"\x08\x01", b"\xff\xff", b"\x08\x02") as (stream, ended):
+        assert [message async for message in stream] == [b'{"number":1}']
+        assert stream.problem is not None
+        assert (stream.problem.status, stream.problem.code) == (500, "INTERNAL")
+        with anyio.fail_after(10):
+            await ended.wait()
+
+
+@pytest.mark.anyio
+async def test_a_message_of_a_stream_that_is_too_large_ends_it_and_its_call(descriptor_set: Path) -> None:
+    large = b"\x08\x02\x12\xd0\x0f" + b"x" * 2000  # also has a field that its type does not know
+    async with streaming(descriptor_set, b"\x08\x01", large, max_response_bytes=1024) as (stream, ended):
+        assert [message async for message in stream] == [b'{"number":1}']
+        assert stream.problem is not None
+        assert (stream.problem.status, stream.problem.code) == (500, "INTERNAL")
+        assert "too large" in stream.problem.detail
+        with anyio.fail_after(10):
+            await ended.wait()
+    async with streaming(descriptor_set, large, b"\xff\xff") as (stream, _):
+        assert [message async for message in stream] == [b'{"number":2}']
 
 
 @pytest.mark.anyio

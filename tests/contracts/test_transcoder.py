@@ -10,14 +10,14 @@ import pytest
 
 from imgateway.adapters.memory import MemoryTranscoder
 from imgateway.adapters.memory.transcoder import AnswersMessage, Captures, MemoryMatch, MemoryStream, Said
-from imgateway.codes import RPC_HTTP_STATUS, RpcCode
+from imgateway.codes import RpcCode
 from imgateway.model import Identity, UserId
 from imgateway.rpc import Metadata, RestAnswer, RestProblem, RestRequest, RestRoute
 from imgateway.testing import TranscoderSuite, TranscoderUnderTest, assert_caught
 
 
 def problem(code: RpcCode) -> RestProblem:
-    return RestProblem(RPC_HTTP_STATUS[code], code.name, "")
+    return RestProblem.of(code, "")
 
 
 def echo(data: bytes, identity: Identity | None) -> RestAnswer | RestProblem:

@@ -10,6 +10,8 @@ from tests.gateways import eventually, quiet
 from tests.rest_back_end import Line, RestHouse, request_scope, rest_house
 
 from imgateway.adapters.starlette.rest import streaming
+from imgateway.codes import RpcCode
+from imgateway.rpc import RestProblem
 
 pytestmark = pytest.mark.anyio
 
@@ -67,7 +69,8 @@ async def test_events(house: RestHouse) -> None:
 
 
 async def test_streams_that_break_off(house: RestHouse) -> None:
-    error = {"code": "NOT_FOUND", "message": "There is no such user.", "details": [{"@type": "t"}]}
+    house.back_end.problem = RestProblem.of(RpcCode.NOT_FOUND, "There is no such user.", retry_after=3)
+    error = {"code": "NOT_FOUND", "message": "There is no such user.", "details": [{"@type": "t"}], "retryAfter": 3}
     first, last = (await house.ask("GET", "/api/broken")).body.splitlines()
     assert (json.loads(first), json.loads(last)) == ({"result": 1}, {"error": error})
     events = (await house.ask("GET", "/api/broken", [SSE])).body.decode().split("\n\n")

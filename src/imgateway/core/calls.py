@@ -7,38 +7,28 @@ from collections import deque
 import anyio
 import attrs
 
-from imgateway.codes import RPC_HTTP_STATUS, TABLE, Code, RpcCode
+from imgateway.codes import Code, RpcCode
 from imgateway.core.connection import LiveConnection
 from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.model import Identity
 from imgateway.ports import Clock, GatewayObserver, Transcoder
-from imgateway.rpc import RestAnswer, RestProblem
+from imgateway.rpc import RETRY_AFTER_SECONDS, RestAnswer, RestProblem
 from imgateway.wire.frames import Frame, text_frame
-from imgateway.wire.messages import UNSET, Call, Reply, ReplyError
+from imgateway.wire.messages import Call, Reply, ReplyError
 from imgateway.wire.records import traceparent
 
 MOST_CALLS = 10_000
 """So many are under way at once, over all connections."""
 MOST_BYTES = 64 * 1024 * 1024
 """So much data they have together."""
-RETRY_AFTER_SECONDS = 1
 
 _log = logging.getLogger(__name__)
 
 
-def _problem(code: RpcCode, detail: str) -> RestProblem:
-    return RestProblem(RPC_HTTP_STATUS[code], code.name, detail)
-
-
-_CANCELLED = _problem(RpcCode.CANCELLED, "The call was cancelled.")
-_FAILED = _problem(RpcCode.INTERNAL, "The server has failed; its log says how.")
-_NO_METHODS = _problem(RpcCode.UNIMPLEMENTED, "No method answers messages of this type.")
-_FULL = RestProblem(
-    TABLE[Code.OVERLOADED].http_status or 503,
-    Code.OVERLOADED.value,
-    "The gateway makes too many calls already.",
-    retry_after=RETRY_AFTER_SECONDS,
-)
+_CANCELLED = RestProblem.of(RpcCode.CANCELLED, "The call was cancelled.")
+_FAILED = RestProblem.of(RpcCode.INTERNAL, "The server has failed; its log says how.")
+_NO_METHODS = RestProblem.of(RpcCode.UNIMPLEMENTED, "No method answers messages of this type.")
+_FULL = RestProblem.of(Code.OVERLOADED, "The gateway makes too many calls already.", retry_after=RETRY_AFTER_SECONDS)
 
 
 @attrs.define(eq=False)
@@ -140,7 +130,7 @@ class Calls:
         if isinstance(said, RestAnswer):
             code, reply = RpcCode.OK.name, Reply.of(one.call, said.body)
         else:
-            code, reply = said.code, Reply(one.call.client_msg_id, error=_error(said))
+            code, reply = said.code, Reply(one.call.client_msg_id, error=ReplyError.of(said))
         return code, text_frame(one.connection.codec.encode(reply, self.clock.now()))
 
     def _answer(self, one: _UnderWay, code: str, frame: Frame) -> None:
@@ -155,12 +145,3 @@ class Calls:
         under_way.discard(one)
         if not under_way:
             del self._by_connection[one.connection]
-
-
-def _error(problem: RestProblem) -> ReplyError:
-    return ReplyError(
-        problem.code,
-        problem.detail,
-        [dict(detail) for detail in problem.details] if problem.details else UNSET,
-        UNSET if problem.retry_after is None else problem.retry_after,
-    )

@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from imgateway.core.settings_forwarding import unforwardable, unreturnable
 from imgateway.core.settings_rules import Rule
 
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_]*"
@@ -15,12 +16,6 @@ _PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _HEADER: Final = re.compile(r"[a-z0-9_.-]{1,100}")
 
 _TAKEN_PATHS: Final = ("/ws", "/healthz", "/readyz", "/openapi.json", "/docs")
-_OURS: Final = frozenset({"x-user-id", "x-request-id", "traceparent", "tracestate"})
-_OF_THE_CONNECTION: Final = frozenset({"connection", "host", "te", "trailer", "transfer-encoding", "upgrade"})
-# They hold the user's token, also in the list of WebSocket subprotocols.
-_CREDENTIALS: Final = frozenset({"authorization", "cookie", "sec-websocket-protocol"})
-_RESERVED: Final = _OURS | _OF_THE_CONNECTION | _CREDENTIALS | {"keep-alive", "set-cookie"}
-_RESERVED_KINDS: Final = ("content-", "grpc-", "proxy-")
 
 
 def is_service(value: str, /) -> bool:
@@ -34,10 +29,6 @@ def _is_prefix(value: str) -> bool:
     return _PREFIX.fullmatch(value) is not None and first not in _TAKEN_PATHS and "." not in steps and ".." not in steps
 
 
-def _is_returned(value: str) -> bool:
-    return _HEADER.fullmatch(value) is not None and value not in _RESERVED and not value.startswith(_RESERVED_KINDS)
-
-
 PREFIX: Final = Rule(
     f'"" or a path like "/api" that does not end with / and is none of {", ".join(_TAKEN_PATHS)}', _is_prefix
 )
@@ -49,10 +40,10 @@ FIELD: Final = Rule('the name of a field, like "user_id"', lambda value: _FIELD.
 FORWARDED: Final = Rule(
     "a header in lower case that holds no credentials, does not belong to the connection, is not set by the gateway "
     "and does not end with -bin",
-    lambda value: _is_returned(value) and not value.endswith("-bin"),
+    lambda value: _HEADER.fullmatch(value) is not None and not unforwardable(value),
 )
 RETURNED: Final = Rule(
     "a name of metadata in lower case that is no credential, does not belong to the connection and is not set by the "
     "gateway",
-    _is_returned,
+    lambda value: _HEADER.fullmatch(value) is not None and not unreturnable(value),
 )

@@ -12,6 +12,8 @@ import msgspec
 from msgspec import UNSET as UNSET
 from msgspec import Meta, UnsetType
 
+from imgateway.rpc import RestProblem
+
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
@@ -175,6 +177,16 @@ class ReplyError(msgspec.Struct, frozen=True, rename={"retry_after": "retryAfter
     message: str
     details: list[dict[str, Any]] | UnsetType = UNSET
     retry_after: int | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, problem: RestProblem, /) -> "ReplyError":
+        """What a client reads of a problem that has no HTTP status to come with."""
+        return cls(
+            problem.code,
+            problem.detail,
+            [dict(detail) for detail in problem.details] if problem.details else UNSET,
+            UNSET if problem.retry_after is None else problem.retry_after,
+        )
 
 
 class Reply(msgspec.Struct, frozen=True):

@@ -1,35 +1,74 @@
 """One call: from a request to a back end and back."""
 
-from collections.abc import AsyncIterator, Iterable
-from typing import Self
+from collections.abc import AsyncIterator
 
 import attrs
 
 from imgateway.adapters.grpc.field_error import FieldError
 from imgateway.adapters.grpc.identity_metadata import with_user
+from imgateway.adapters.grpc.places import Places
 from imgateway.adapters.grpc.problems import problem_of, problem_of_garbage, problem_of_request
 from imgateway.adapters.grpc.routing import Captures, IdentityError, MessageCall, Route
 from imgateway.model import Identity, UserId
-from imgateway.ports import Balancer, RpcStream
+from imgateway.ports import RpcStream
 from imgateway.rpc import Metadata, RestAnswer, RestProblem, RestRequest, RestRoute, RpcFailure
 
 
-@attrs.frozen
-class ShownMetadata:
-    """Which of a back end's metadata clients may see."""
+@attrs.frozen(eq=False)
+class Caller:
+    """Makes the calls, and says what clients may see of what comes back.
 
+    Args:
+        places: where the services are.
+        names: of the metadata of back ends that clients may see.
+    """
+
+    _places: Places
     _names: frozenset[str]
 
-    @classmethod
-    def of(cls, names: Iterable[str], /) -> Self:
-        """By the settings."""
-        return cls(frozenset(names))
+    async def message(
+        self, call: MessageCall, data: bytes, identity: Identity, metadata: Metadata, seconds: float, /
+    ) -> RestAnswer | RestProblem:
+        """Make the unary call of a client's message."""
+        try:
+            message = call.request(data, identity.user_id)
+        except (FieldError, IdentityError) as error:
+            return problem_of_request(error)
+        return await self.unary(call, message, with_user(metadata, identity.user_id), seconds)
 
-    def filter(self, metadata: Metadata, /) -> Metadata:
-        """What may be seen of it."""
+    async def unary(
+        self, binding: Route | MessageCall, message: bytes, metadata: Metadata, seconds: float, /
+    ) -> RestAnswer | RestProblem:
+        """Make a unary call with a serialised message."""
+        rpc = binding.rpc
+        outcome = await self._places.of(rpc).unary(rpc, message, metadata, seconds, binding.idempotent)
+        if isinstance(outcome, RpcFailure):
+            return self.refused(rpc, outcome)
+        try:
+            body = binding.answer(outcome.message)
+        except ValueError as error:
+            return problem_of_garbage(rpc, error)
+        return RestAnswer(body, self.shown(outcome.headers), self.shown(outcome.trailers))
+
+    async def stream(
+        self, route: Route, message: bytes, metadata: Metadata, seconds: float, /
+    ) -> "GrpcRestStream | RestProblem":
+        """Begin the call of a server-streaming method."""
+        rpc = route.rpc
+        stream = await self._places.of(rpc).stream(rpc, message, metadata, seconds)
+        return self.refused(rpc, stream) if isinstance(stream, RpcFailure) else GrpcRestStream(route, stream, self)
+
+    def shown(self, metadata: Metadata, /) -> Metadata:
+        """What clients may see of it."""
         if not self._names or not metadata:
             return ()
         return tuple(pair for pair in metadata if pair[0] in self._names)
+
+    def refused(self, rpc: str, failure: RpcFailure, /) -> RestProblem:
+        """A failed call, with those trailers that may be seen."""
+        problem = problem_of(rpc, failure)
+        trailers = self.shown(failure.trailers)
+        return attrs.evolve(problem, trailers=trailers) if trailers else problem
 
 
 @attrs.frozen(eq=False)
@@ -38,8 +77,7 @@ class GrpcMatch:
 
     _route: Route
     _captures: Captures
-    _balancer: Balancer
-    _shown: ShownMetadata
+    _caller: Caller
 
     @property
     def route(self) -> RestRoute:
@@ -51,62 +89,20 @@ class GrpcMatch:
         message = self._bound(request)
         if isinstance(message, RestProblem):
             return message
-        route, metadata = self._route, _metadata(request)
-        return await _unary(route, route.rest.rpc, self._balancer, self._shown, message, metadata, request.seconds)
+        return await self._caller.unary(self._route, message, _metadata(request), request.seconds)
 
     async def stream(self, request: RestRequest, /) -> "GrpcRestStream | RestProblem":
         """Begin the call of a server-streaming route."""
         message = self._bound(request)
         if isinstance(message, RestProblem):
             return message
-        rpc = self._route.rest.rpc
-        stream = await self._balancer.stream(rpc, message, _metadata(request), request.seconds)
-        if isinstance(stream, RpcFailure):
-            return _refused(rpc, stream, self._shown)
-        return GrpcRestStream(self._route, stream, self._shown)
+        return await self._caller.stream(self._route, message, _metadata(request), request.seconds)
 
     def _bound(self, request: RestRequest) -> bytes | RestProblem:
         try:
             return self._route.request(self._captures, request.query, request.body, _user_id(request))
         except (FieldError, IdentityError) as error:
             return problem_of_request(error)
-
-
-async def call_message(
-    call: MessageCall,
-    balancer: Balancer,
-    shown: ShownMetadata,
-    data: bytes,
-    identity: Identity,
-    metadata: Metadata,
-    seconds: float,
-    /,
-) -> RestAnswer | RestProblem:
-    """Make the unary call of a client's message."""
-    try:
-        message = call.request(data, identity.user_id)
-    except (FieldError, IdentityError) as error:
-        return problem_of_request(error)
-    return await _unary(call, call.rpc, balancer, shown, message, with_user(metadata, identity.user_id), seconds)
-
-
-async def _unary(
-    binding: Route | MessageCall,
-    rpc: str,
-    balancer: Balancer,
-    shown: ShownMetadata,
-    message: bytes,
-    metadata: Metadata,
-    seconds: float,
-) -> RestAnswer | RestProblem:
-    outcome = await balancer.unary(rpc, message, metadata, seconds, binding.idempotent)
-    if isinstance(outcome, RpcFailure):
-        return _refused(rpc, outcome, shown)
-    try:
-        body = binding.answer(outcome.message)
-    except ValueError as error:
-        return problem_of_garbage(rpc, error)
-    return RestAnswer(body, shown.filter(outcome.headers), shown.filter(outcome.trailers))
 
 
 def _user_id(request: RestRequest) -> UserId | None:
@@ -117,47 +113,40 @@ def _metadata(request: RestRequest) -> Metadata:
     return with_user(request.metadata, _user_id(request))
 
 
-def _refused(rpc: str, failure: RpcFailure, shown: ShownMetadata) -> RestProblem:
-    problem = problem_of(rpc, failure)
-    trailers = shown.filter(failure.trailers)
-    return attrs.evolve(problem, trailers=trailers) if trailers else problem
-
-
 @attrs.define(eq=False)
 class GrpcRestStream:
     """Implements `ports.RestStream`; made by `GrpcMatch.stream`."""
 
     _route: Route
     _stream: RpcStream
-    _shown: ShownMetadata
+    _caller: Caller
     problem: RestProblem | None = attrs.field(default=None, init=False)
 
     @property
     def headers(self) -> Metadata:
         """The initial metadata that may be shown."""
-        return self._shown.filter(self._stream.headers)
+        return self._caller.shown(self._stream.headers)
 
     @property
     def trailers(self) -> Metadata:
         """The trailing metadata that may be shown."""
-        return self._shown.filter(self._stream.trailers)
+        return self._caller.shown(self._stream.trailers)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """The messages as JSON, in order."""
         return self._messages()
 
     async def _messages(self) -> AsyncIterator[bytes]:
-        rpc = self._route.rest.rpc
         async for message in self._stream:
             try:
                 text = self._route.answer(message)
             except ValueError as error:
-                self.problem = problem_of_garbage(rpc, error)
+                self.problem = problem_of_garbage(self._route.rpc, error)
                 await self._stream.aclose()
                 return
             yield text
         if self._stream.failure is not None:
-            self.problem = _refused(rpc, self._stream.failure, self._shown)
+            self.problem = self._caller.refused(self._route.rpc, self._stream.failure)
 
     async def aclose(self) -> None:
         """Cancel the call if it is not over."""

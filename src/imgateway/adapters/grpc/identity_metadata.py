@@ -13,8 +13,8 @@ _NAMES: Final = frozenset({USER_ID, USER_ID_BYTES})
 def with_user(metadata: Metadata, user_id: UserId | None, /) -> Metadata:
     """The metadata with the verified user's id, last and alone: nobody else's `x-user-id` goes along.
 
-    An id that is no plain ASCII text can't stand in metadata: its UTF-8 bytes go as `x-user-id-bin` instead. Escaping
-    it would let two users look the same.
+    An id that is no printable ASCII text, or has spaces around it, can't stand in metadata: its UTF-8 bytes go as
+    `x-user-id-bin` instead. Escaping it would let two users look the same.
     """
     for name, _ in metadata:
         if name in _NAMES:
@@ -22,6 +22,6 @@ def with_user(metadata: Metadata, user_id: UserId | None, /) -> Metadata:
             break
     if user_id is None:
         return metadata
-    if user_id.isascii() and user_id.strip() == user_id:
+    if user_id.isascii() and user_id.isprintable() and user_id.strip() == user_id:
         return (*metadata, (USER_ID, user_id))
     return (*metadata, (USER_ID_BYTES, user_id.encode()))

@@ -12,11 +12,13 @@ from google.rpc.status_pb2 import Status
 
 from imgateway.adapters.grpc.field_error import FieldError
 from imgateway.adapters.grpc.routing import IdentityError
-from imgateway.codes import RPC_HTTP_STATUS, TABLE, Code, RpcCode
+from imgateway.codes import Code, RpcCode
 from imgateway.rpc import RestProblem, RpcFailure
 
 MAX_DETAIL_CHARS: Final = 2000
 MAX_DETAILS: Final = 20
+MAX_RETRY_AFTER_SECONDS: Final = 86_400
+"""A back end that asks for more is given a day: clients take the header at its word."""
 
 _TYPES: Final = "type.googleapis.com/"
 # What a back end says of its own mistakes is for its own people: exceptions' texts, addresses, SQL.
@@ -33,27 +35,22 @@ _log = logging.getLogger(__name__)
 def problem_of_request(error: FieldError | IdentityError, /) -> RestProblem:
     """A request that does not fit its message, or a user whose id does not fit the method."""
     if isinstance(error, IdentityError):
-        return RestProblem(TABLE[Code.FORBIDDEN].http_status or 500, Code.FORBIDDEN.value, str(error))
+        return RestProblem.of(Code.FORBIDDEN, str(error))
     violation = {"field": error.path, "description": error.why}
     details = {"@type": f"{_TYPES}google.rpc.BadRequest", "fieldViolations": [violation]}
-    return _problem(RpcCode.INVALID_ARGUMENT, str(error), (details,))
+    return RestProblem.of(RpcCode.INVALID_ARGUMENT, str(error), (details,))
 
 
 def problem_of_garbage(rpc: str, error: ValueError, /) -> RestProblem:
     """A back end answered what is no answer."""
     _log.warning("a back end answered garbage", extra={"rpc": rpc, "why": str(error)[:200]})
-    return _problem(RpcCode.INTERNAL, _FAILED)
+    return RestProblem.of(RpcCode.INTERNAL, _FAILED)
 
 
 def problem_of_unknown_method(rpc: str, why: str, /) -> RestProblem:
     """A method that can't be called."""
     _log.warning("a client's message can't be answered", extra={"rpc": rpc, "why": why})
-    return _problem(RpcCode.UNIMPLEMENTED, "The service does not offer this.")
-
-
-def problem_of_absence() -> RestProblem:
-    """What the services offer is not known yet."""
-    return _problem(RpcCode.UNAVAILABLE, "The services are not known yet.", retry_after=1)
+    return RestProblem.of(RpcCode.UNIMPLEMENTED, "The service does not offer this.")
 
 
 def problem_of(rpc: str, failure: RpcFailure, /) -> RestProblem:
@@ -62,20 +59,14 @@ def problem_of(rpc: str, failure: RpcFailure, /) -> RestProblem:
         if failure.reached:
             why = failure.message[:MAX_DETAIL_CHARS]
             _log.warning("a back end has failed", extra={"rpc": rpc, "code": failure.code.name, "why": why})
-        return _problem(failure.code, _FAILED if failure.reached else failure.message)
+        return RestProblem.of(failure.code, _FAILED if failure.reached else failure.message)
     details: tuple[Mapping[str, Any], ...] = ()
     retry_after = failure.retry_after
     if failure.details is not None:
         details, told = _details(failure.details)
         retry_after = told if told is not None else retry_after
     words = failure.message or failure.code.name.replace("_", " ").capitalize() + "."
-    return _problem(failure.code, words[:MAX_DETAIL_CHARS], details, retry_after)
-
-
-def _problem(
-    code: RpcCode, detail: str, details: tuple[Mapping[str, Any], ...] = (), retry_after: int | None = None
-) -> RestProblem:
-    return RestProblem(RPC_HTTP_STATUS[code], code.name, detail, details, retry_after)
+    return RestProblem.of(failure.code, words[:MAX_DETAIL_CHARS], details, retry_after=retry_after)
 
 
 def _details(serialised: bytes) -> tuple[tuple[Mapping[str, Any], ...], int | None]:
@@ -92,7 +83,8 @@ def _details(serialised: bytes) -> tuple[tuple[Mapping[str, Any], ...], int | No
                 detail.Unpack(info)
             except DecodeError:
                 continue
-            retry_after = max(0, math.ceil(info.retry_delay.seconds + info.retry_delay.nanos / 1e9))
+            seconds = math.ceil(info.retry_delay.seconds + info.retry_delay.nanos / 1e9)
+            retry_after = min(max(0, seconds), MAX_RETRY_AFTER_SECONDS)
     return shown, retry_after
 
 
@@ -101,5 +93,5 @@ def _shown(status: Status) -> Iterator[Mapping[str, Any]]:
         if detail.type_url.rpartition("/")[2] in _SHOWN:
             try:
                 yield json_format.MessageToDict(detail)
-            except (DecodeError, ValueError, TypeError):
+            except (json_format.Error, DecodeError, ValueError, TypeError):
                 continue

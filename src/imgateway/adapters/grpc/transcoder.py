@@ -10,10 +10,10 @@ from typing import Final, Self
 import attrs
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from imgateway.adapters.grpc.calling import GrpcMatch, ShownMetadata, call_message
+from imgateway.adapters.grpc.calling import Caller, GrpcMatch
 from imgateway.adapters.grpc.openapi import document_bytes
 from imgateway.adapters.grpc.places import Places
-from imgateway.adapters.grpc.problems import problem_of_absence, problem_of_unknown_method
+from imgateway.adapters.grpc.problems import problem_of_unknown_method
 from imgateway.adapters.grpc.routing import MessageCall, RouteTable
 from imgateway.adapters.grpc.schema import merge, read_descriptor_set, reflect
 from imgateway.adapters.grpc.tasks import owned_tasks
@@ -21,7 +21,7 @@ from imgateway.core.settings_grpc import GrpcSettings, Place
 from imgateway.errors import ServiceUnavailableError, SettingsError
 from imgateway.model import Identity
 from imgateway.ports import ServiceResolver
-from imgateway.rpc import Metadata, RestAnswer, RestProblem, RestRoute
+from imgateway.rpc import NOT_KNOWN_YET, Metadata, RestAnswer, RestProblem, RestRoute
 
 REFLECTION_SECONDS: Final = 10.0
 REFLECTION_PAUSE_SECONDS: Final = 2.0
@@ -60,9 +60,9 @@ class GrpcTranscoder:
     """
 
     _settings: GrpcSettings
-    _shown: ShownMetadata
     _offer: _Offer | None = None
     _places: Places = attrs.field(init=False)
+    _caller: Caller = attrs.field(init=False)
     _described: dict[Place, FileDescriptorSet] = attrs.field(factory=dict, init=False)
     _asked: dict[Place, asyncio.Event] = attrs.field(factory=dict, init=False)
 
@@ -78,7 +78,7 @@ class GrpcTranscoder:
         Raises:
             SettingsError: the descriptor set, a TLS file or a mapped message can't be used.
         """
-        transcoder = cls(settings, ShownMetadata.of(settings.return_metadata))
+        transcoder = cls(settings)
         if settings.descriptor_set is not None:
             offer = _Offer.of(read_descriptor_set(settings.descriptor_set), settings)
             if wrong := list(offer.table.unanswered()):
@@ -86,6 +86,7 @@ class GrpcTranscoder:
             transcoder._take(offer)
         async with AsyncExitStack() as stack:
             transcoder._places = await Places.open(stack, settings, resolver, transcoder._connected)
+            transcoder._caller = Caller(transcoder._places, frozenset(settings.return_metadata))
             places = transcoder._places.balancers if settings.reflection else ()
             async with owned_tasks() as tasks:
                 asking = [tasks.create_task(transcoder._keep_asking(place)) for place in places]
@@ -103,18 +104,18 @@ class GrpcTranscoder:
         if isinstance(found, frozenset):
             return found
         route, captures = found
-        return GrpcMatch(route, captures, self._places.of(route.rest.rpc), self._shown)
+        return GrpcMatch(route, captures, self._caller)
 
     async def message(
         self, message_type: str, data: bytes, identity: Identity, metadata: Metadata, seconds: float, /
     ) -> RestAnswer | RestProblem:
         """Make the call that a client's message stands for."""
         if self._offer is None:
-            return problem_of_absence()
+            return NOT_KNOWN_YET
         call = self._offer.calls.get(message_type, "no such type")
         if isinstance(call, str):
             return problem_of_unknown_method(self._settings.messages.get(message_type, message_type), call)
-        return await call_message(call, self._places.of(call.rpc), self._shown, data, identity, metadata, seconds)
+        return await self._caller.message(call, data, identity, metadata, seconds)
 
     @property
     def message_types(self) -> frozenset[str]:

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import anyio
 import attrs
 
-from imgateway.codes import RPC_HTTP_STATUS, HttpCode, RpcCode
+from imgateway.codes import RpcCode
 from imgateway.model import Identity
 from imgateway.rpc import Metadata, RestAnswer, RestProblem, RestRequest, RestRoute
 
@@ -22,10 +22,8 @@ Streams = Callable[[RestRequest, Captures], AsyncGenerator[Said, None]]
 AnswersMessage = Callable[[bytes, Identity], Awaitable[RestAnswer | RestProblem]]
 
 _VARIABLE: Final = re.compile(r"\{(\w+)\}")
-_TOO_LATE: Final = RestProblem(
-    RPC_HTTP_STATUS[RpcCode.DEADLINE_EXCEEDED], RpcCode.DEADLINE_EXCEEDED.name, "The call took too long."
-)
-_UNKNOWN_TYPE: Final = RestProblem(404, HttpCode.NOT_FOUND.value, "There is no such type of message.")
+_TOO_LATE: Final = RestProblem.of(RpcCode.DEADLINE_EXCEEDED, "The call took too long.")
+_UNKNOWN_TYPE: Final = RestProblem.of(RpcCode.NOT_FOUND, "There is no such type of message.")
 
 
 @attrs.define(eq=False)

@@ -32,6 +32,11 @@ class Route:
     _request: RequestBinding
     _answer: AnswerBinding
 
+    @property
+    def rpc(self) -> str:
+        """`pkg.Service/Method`."""
+        return self.rest.rpc
+
     def request(self, captures: Captures, query: str, body: bytes, user_id: str | None, /) -> bytes:
         """The serialised request.
 

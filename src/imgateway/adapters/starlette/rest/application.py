@@ -25,7 +25,7 @@ from imgateway.core.gateway import Gateway
 from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.model import Credentials, Identity, Refusal
 from imgateway.ports import RestMatch
-from imgateway.rpc import RestProblem, RestRequest, RestRoute
+from imgateway.rpc import NOT_KNOWN_YET, RestProblem, RestRequest, RestRoute
 
 _OK = RpcCode.OK.name
 _CANCELLED = RpcCode.CANCELLED.name
@@ -61,7 +61,7 @@ class RestApplication:
             exchange.page = page
         transcoder = self._gateway.transcoder
         if transcoder is None or not transcoder.loaded:
-            await self._refuse(exchange, refusals.NOT_LOADED)
+            await self._refuse(exchange, NOT_KNOWN_YET)
             return
         try:
             path = _path(scope)
@@ -110,7 +110,7 @@ class RestApplication:
         if isinstance(request, RestProblem):
             await self._refuse(exchange, request)
             return request.code
-        watch = Watch(exchange.receive) if not match.route.server_streaming else Watch(exchange.receive, 0.0)
+        watch = Watch(exchange.receive, at_once=match.route.server_streaming)
         try:
             if match.route.server_streaming:
                 return await self._stream(exchange, match, request)

@@ -7,12 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from imgateway.adapters.starlette.problems import problem
-from imgateway.adapters.starlette.rest.refusals import RETRY_AFTER_SECONDS
 from imgateway.codes import Code
 from imgateway.core.gateway import Gateway
 from imgateway.model import Refusal
-
-_NOT_LOADED = Refusal(Code.UNAVAILABLE, "No routes are known yet.", retry_after=RETRY_AFTER_SECONDS)
+from imgateway.rpc import NOT_KNOWN_YET
 
 
 def openapi_document(gateway: Gateway, /) -> Callable[[Request], Awaitable[Response]]:
@@ -23,7 +21,7 @@ def openapi_document(gateway: Gateway, /) -> Callable[[Request], Awaitable[Respo
         nonlocal known
         transcoder = gateway.transcoder
         if transcoder is None or not transcoder.loaded:
-            return problem(_NOT_LOADED)
+            return problem(Refusal(Code.UNAVAILABLE, NOT_KNOWN_YET.detail, retry_after=NOT_KNOWN_YET.retry_after))
         document = transcoder.openapi()
         if document is not known[0]:
             known = document, f'"{sha256(document).hexdigest()[:32]}"'

@@ -79,6 +79,11 @@ class Exchange:
         headers = self.headers
         return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
 
+    @property
+    def made_request_id(self) -> bool:
+        """Whether the request's id is a new one: 32 hexadecimal digits, by chance."""
+        return self.request_id is not self.headers.get(b"x-request-id")
+
     def lines(self, content_type: bytes) -> list[tuple[bytes, bytes]]:
         """The head's lines that every answer has."""
         lines = [
@@ -125,7 +130,7 @@ class Exchange:
 
     async def refuse(self, problem: RestProblem, more: Lines = _NO_LINES, /) -> None:
         """Send a problem (RFC 9457)."""
-        extra = [*more, *shown(problem.headers, problem.trailers)]
+        extra = [*more, *shown((), problem.trailers)]
         if problem.retry_after is not None:
             extra.append((b"retry-after", b"%d" % problem.retry_after))
         if problem.status == 401:

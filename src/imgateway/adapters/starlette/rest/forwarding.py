@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterable
+from random import getrandbits
 
 from imgateway.adapters.starlette.rest.exchange import Exchange
 from imgateway.adapters.starlette.rest.refusals import invalid
 from imgateway.core.settings_forwarding import unforwardable
 from imgateway.rpc import Metadata, RestProblem
+from imgateway.wire.records import traceparent
 
 MAX_BYTES = 8192
 """Names and values of the headers that are passed on, together."""
@@ -34,18 +36,20 @@ class Forwarding:
         self._names = tuple((name.encode(), name) for name in wanted)
 
     def metadata(self, exchange: Exchange, /) -> Metadata | RestProblem:
-        """`x-request-id`, `traceparent` and `tracestate` where they are well formed, and the headers of the list.
+        """`x-request-id`, `traceparent`, `tracestate` where it is well formed, and the headers of the list.
 
-        The lines of a repeated header are one value, joined by a comma.
+        Where a client sends no `traceparent` that is well formed, a trace begins here. The lines of a repeated header
+        are one value, joined by a comma.
         """
-        request_id = ("x-request-id", exchange.request_id.decode())
-        headers = exchange.headers
-        traceparent = headers.get(b"traceparent")
-        if traceparent is None and not self._names:
-            return (request_id,)
-        metadata: list[tuple[str, str | bytes]] = [request_id]
-        if traceparent is not None and _TRACEPARENT.fullmatch(traceparent) and b"traceparent" not in exchange.repeated:
-            metadata.append(("traceparent", traceparent.decode()))
+        request_id = exchange.request_id.decode()
+        sent = exchange.headers.get(b"traceparent")
+        if sent is not None and (_TRACEPARENT.fullmatch(sent) is None or b"traceparent" in exchange.repeated):
+            sent = None
+        if sent is None:
+            begun = traceparent(request_id if exchange.made_request_id else f"{getrandbits(128):032x}")
+            metadata: list[tuple[str, str | bytes]] = [("x-request-id", request_id), ("traceparent", begun)]
+        else:
+            metadata = [("x-request-id", request_id), ("traceparent", sent.decode())]
             state = exchange.joined(b"tracestate")
             if state is not None and len(state) <= MAX_TRACESTATE and _TRACESTATE.fullmatch(state):
                 metadata.append(("tracestate", state.decode()))

@@ -21,11 +21,6 @@ def shown(headers: Metadata, trailers: Metadata, /) -> Lines:
     return (*_lines(b"grpc-metadata-", headers), *_lines(b"grpc-trailer-", trailers))
 
 
-def shown_trailers(trailers: Metadata, /) -> Lines:
-    """Those of the trailing metadata alone."""
-    return _lines(b"grpc-trailer-", trailers)
-
-
 def _lines(prefix: bytes, metadata: Metadata) -> Lines:
     return tuple(
         (prefix + name.encode(), b64encode(value) if isinstance(value, bytes) else value.encode())

@@ -1,14 +1,16 @@
 """A server stream as an answer: a line (NDJSON) or an event (SSE) for each message, as the client can take them."""
 
 import asyncio
-import json
 from contextlib import suppress
+
+import msgspec
 
 from imgateway.adapters.starlette.rest.exchange import Exchange
 from imgateway.adapters.starlette.rest.negotiation import Framing
-from imgateway.adapters.starlette.rest.shown_metadata import shown, shown_trailers
+from imgateway.adapters.starlette.rest.shown_metadata import shown
 from imgateway.ports import RestStream
 from imgateway.rpc import RestProblem
+from imgateway.wire.messages import ReplyError
 
 KEEP_ALIVE_SECONDS = 15.0
 """How long nothing is sent before an SSE comment is; also how long the head waits for a first message."""
@@ -36,14 +38,10 @@ async def answer_stream(exchange: Exchange, stream: RestStream, framing: Framing
 
 def error_line(problem: RestProblem, framing: Framing, /) -> bytes:
     """The end of a stream that broke off."""
-    error: dict[str, object] = {"code": problem.code, "message": problem.detail}
-    if problem.details:
-        error["details"] = [dict(each) for each in problem.details]
-    if problem.retry_after is not None:
-        error["retryAfter"] = problem.retry_after
+    error = msgspec.json.encode(ReplyError.of(problem))
     if framing is Framing.NDJSON:
-        return json.dumps({"error": error}).encode() + b"\n"
-    return b"event: error\ndata: " + json.dumps(error).encode() + b"\n\n"
+        return b'{"error":%b}\n' % error
+    return b"event: error\ndata: %b\n\n" % error
 
 
 class _StreamAnswer:
@@ -77,7 +75,7 @@ class _StreamAnswer:
             rest = b"" if problem is None else error_line(problem, self._framing)
             await self._exchange.send({"type": "http.response.body", "body": rest})
             if self._trailers:
-                lines = [*shown_trailers(self._stream.trailers)]
+                lines = [*shown((), self._stream.trailers)]
                 await self._exchange.send({"type": "http.response.trailers", "headers": lines})
 
     async def keep_alive(self) -> None:

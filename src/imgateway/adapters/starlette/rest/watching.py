@@ -13,19 +13,19 @@ class Watch:
 
     Args:
         receive: the ASGI channel; nobody else may read it meanwhile.
-        patience: seconds before it begins to listen.
+        at_once: for a call that takes long; else there is `PATIENCE_SECONDS` before it begins to listen.
 
     Attributes:
         gone: whether the client has left, and the task was cancelled for that.
     """
 
-    def __init__(self, receive: Receive, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, receive: Receive, *, at_once: bool) -> None:
         self.gone = False
         self._receive = receive
         self._owner = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         self._listening: asyncio.Task[None] | None = None
-        self._timer = self._loop.call_later(patience, self._begin)
+        self._timer = self._loop.call_later(0.0 if at_once else PATIENCE_SECONDS, self._begin)
 
     def end(self) -> None:
         """Stop."""
