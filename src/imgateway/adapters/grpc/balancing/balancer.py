@@ -17,12 +17,11 @@ from imgateway.adapters.grpc.balancing.streams import GrpcStream
 from imgateway.adapters.grpc.balancing.tls import TlsFiles, channel_maker
 from imgateway.adapters.grpc.tasks import owned_tasks
 from imgateway.codes import RpcCode
-from imgateway.rpc import Metadata, RpcAnswer, RpcFailure
+from imgateway.rpc import RETRY_AFTER_SECONDS, Metadata, RpcAnswer, RpcFailure
 
 ATTEMPTS: Final = 3
 FIRST_CONNECTION_SECONDS: Final = 1.0
 """How long a call waits where no attempt to connect is over yet."""
-RETRY_AFTER_SECONDS: Final = 1
 RETRY_PAUSE_SECONDS: Final = 0.02
 
 _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
