@@ -82,6 +82,21 @@ async def test_clients_messages_are_calls(back_end: ImLogic) -> None:
         assert "result" in reply, reply
 
 
+async def test_a_client_that_leaves_cancels_its_own_calls_alone() -> None:
+    mapped = json.dumps({"wait": "back.v1.Back/Hangs"})
+    async with running_back_end() as (back_end, target), gateway_before(target, GRPC__MESSAGES=mapped) as gateway:
+        stays, leaves = await gateway.connect("alice"), await gateway.connect("bob")
+        for client in (stays, leaves):
+            await client.send("wait", client_msg_id="1")
+        await eventually(lambda: back_end.under_way == 2)
+        await leaves.socket.close()
+        await eventually(lambda: back_end.under_way == 1)
+        back_end.go.set()
+        assert "result" in await stays.expect("reply")
+        await stays.send("wait", client_msg_id="2")
+        assert "result" in await stays.expect("reply")
+
+
 async def test_without_the_section_there_is_no_rest() -> None:
     async with gateway_process() as gateway:
         assert (await gateway.get("/openapi.json")).status_code == 404

@@ -1,5 +1,6 @@
 """Client messages that methods answer: replies, errors, bounds, and what ends a call early."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -49,6 +50,7 @@ class BackEnd(MemoryTranscoder):
         self.answer_message("refuse", self.refuse_it)
         self.answer_message("wait", self.wait)
         self.answer_message("raise", self.fail)
+        self.answer_message("cancels", self.cancel_itself)
         self.answer_message("nonsense", self.nonsense)
         self.answer_message("odd-details", self.odd_details)
 
@@ -76,6 +78,9 @@ class BackEnd(MemoryTranscoder):
 
     async def fail(self, _: bytes, __: Identity) -> RestAnswer:
         raise ValueError("a bug of the transcoder")
+
+    async def cancel_itself(self, _: bytes, __: Identity) -> RestAnswer:
+        raise asyncio.CancelledError  # as grpc.aio does
 
     async def nonsense(self, _: bytes, __: Identity) -> RestAnswer:
         return None  # type: ignore[return-value]  # what a broken one does
@@ -210,6 +215,18 @@ async def test_a_transcoder_that_fails_harms_nobody_else(
             error = await call_in_vain(ann, type_)
         assert error == {"code": "INTERNAL", "message": "The server has failed; its log says how."}
         assert caplog.records
+        back_end.go.set()
+        assert (await ben.next("reply"))["client_msg_id"] == "w"
+        ann.say("ask")
+        await ann.next("reply")
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_transcoder_that_cancels_by_itself_harms_nobody_else(back_end: BackEnd) -> None:
+    async with running_hub(transcoder=back_end) as bench:
+        ann, ben = await bench.connect("ann"), await bench.connect("ben")
+        ben.say("wait", client_msg_id="w")
+        assert (await call_in_vain(ann, "cancels"))["code"] == "CANCELLED"
         back_end.go.set()
         assert (await ben.next("reply"))["client_msg_id"] == "w"
         ann.say("ask")

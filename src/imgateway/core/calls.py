@@ -5,6 +5,7 @@ import random
 from collections import deque
 
 import anyio
+import anyio.lowlevel
 import attrs
 
 from imgateway.codes import Code, RpcCode
@@ -121,6 +122,10 @@ class Calls:
         try:
             said = await self.transcoder.message(call.type, call.data, one.identity, metadata, seconds)
             return self._reply(one, said)
+        except anyio.get_cancelled_exc_class():
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            # Nobody has cancelled this: it is a library's own, and would end everybody's calls.
+            return self._reply(one, _CANCELLED)
         except Exception:
             _log.exception("a client's call failed", extra={"type": call.type})
             return self._reply(one, _FAILED)

@@ -103,13 +103,22 @@ class BalancerSuite(ContractSuite):
             await self.eventually(lambda: made.under_way() == 0, "the service knows that the time is over")
 
     async def test_cancelling_cancels_the_call(self) -> None:
-        """At the service as well; and the next call is answered."""
+        """At the service as well, and no more than the scope that was cancelled; the next call is answered."""
         async with self.make() as made:
+            scope = anyio.CancelScope()
+            went_on = anyio.Event()
+
+            async def ask() -> None:
+                with scope:
+                    await made.unary(made.hangs)
+                went_on.set()
+
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(made.unary, made.hangs)
+                tasks.start_soon(ask)
                 await self.eventually(lambda: made.under_way() == 1, "the service is asked")
-                tasks.cancel_scope.cancel()
-            await self.eventually(lambda: made.under_way() == 0, "the call is cancelled")
+                scope.cancel()
+                await self.eventually(lambda: made.under_way() == 0, "the call is cancelled")
+            assert went_on.is_set(), "more was cancelled than the call"
             assert isinstance(await made.unary(made.echo), RpcAnswer)
 
     async def test_a_stream_has_all_messages(self) -> None:

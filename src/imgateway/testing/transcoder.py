@@ -167,19 +167,22 @@ class TranscoderSuite(ContractSuite):
             await self.eventually(lambda: made.under_way() == 0, "the back end knows that the time is over")
 
     async def test_cancelling_cancels_the_call(self) -> None:
-        """At the back end as well; and the next one is answered."""
+        """At the back end as well, and no more than the scope that was cancelled; the next one is answered."""
         async with self.make() as made:
             scope = anyio.CancelScope()
+            went_on = anyio.Event()
 
             async def ask() -> None:
                 with scope:
                     await made.match(made.hangs).unary(_request())
+                went_on.set()
 
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(ask)
                 await self.eventually(lambda: made.under_way() == 1, "the back end is asked")
                 scope.cancel()
                 await self.eventually(lambda: made.under_way() == 0, "the call is cancelled")
+            assert went_on.is_set(), "more was cancelled than the call"
             assert _json(await made.match(made.echo).unary(_request({"text": "a"})))["text"] == "a"
 
     # Streams.

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
+import anyio.lowlevel
 import attrs
 import grpc
 
@@ -192,6 +193,8 @@ class GrpcBalancer:
             task = asyncio.current_task()
             if self._closed and not (task is not None and task.cancelling()):
                 return _NOBODY  # its channel was closed under it
+            # gRPC has swallowed the cancellation and raises one of its own, which no scope of anyio takes for its own.
+            await anyio.lowlevel.checkpoint_if_cancelled()
             raise
         finally:
             endpoint.end(loop.time(), code, streaming=False, seconds=seconds)
