@@ -96,6 +96,12 @@ class BackEnd:
         for number in (1, 2, 3):
             yield self.message("Number")(number=number)
 
+    async def nothing(self, _: Any, __: Any) -> AsyncIterator[Any]:
+        """To whoever calls it as a unary method: a good status, and no message."""
+        none: tuple[Any, ...] = ()
+        for message in none:
+            yield message
+
     async def breaks(self, _: Any, context: Any) -> AsyncIterator[Any]:
         yield self.message("Number")(number=1)
         await context.abort(grpc.StatusCode.ABORTED, SAID)
@@ -127,6 +133,7 @@ class BackEnd:
             "Garbage": unary(self.echo, asked, lambda _: b"\xff\xff"),
             "Metadata": unary(self.told, asked, serialise),
             "Counts": stream(self.counts, asked, serialise),
+            "Nothing": stream(self.nothing, asked, serialise),
             "Breaks": stream(self.breaks, asked, serialise),
             "Endless": stream(self.endless, asked, serialise),
         }

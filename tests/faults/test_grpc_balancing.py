@@ -201,7 +201,7 @@ async def test_streams_are_spread_by_streams() -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("code", ["INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "CANCELLED"])
+@pytest.mark.parametrize("code", ["INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "UNIMPLEMENTED"])
 async def test_a_back_ends_words_go_on_without_trailers(code: str) -> None:
     async with running_back_end() as (_, one), known(one) as made:
         outcome = await made.balancer.unary(
@@ -212,11 +212,24 @@ async def test_a_back_ends_words_go_on_without_trailers(code: str) -> None:
 
 
 @pytest.mark.anyio
+async def test_a_good_status_without_a_message_is_no_answer() -> None:
+    async with running_back_end() as (_, one), known(one) as made:
+        outcome = await made.balancer.unary(f"{SERVICE}/Nothing", b"", (), 20.0, False)
+        assert isinstance(outcome, RpcFailure)
+        assert (outcome.code, outcome.reached) == (RpcCode.INTERNAL, False)
+
+
+@pytest.mark.anyio
 async def test_words_of_the_way_do_not_go_on() -> None:
     async with running_back_end() as (_, one), known(one) as made:
-        outcome = await made.refusal("UNAVAILABLE")
-        assert isinstance(outcome, RpcFailure)
-        assert (outcome.code, outcome.message) == (RpcCode.UNAVAILABLE, "The service can't be reached just now.")
+        for code, words in (
+            ("UNAVAILABLE", "The service can't be reached just now."),
+            ("DEADLINE_EXCEEDED", "The call took too long."),
+            ("CANCELLED", "The call was cancelled."),
+        ):
+            outcome = await made.refusal(code)
+            assert isinstance(outcome, RpcFailure)
+            assert (outcome.code.name, outcome.message, outcome.reached) == (code, words, False)
         outcome = await made.balancer.unary(f"{SERVICE}/Hangs", REQUEST, (), 0.01, False)
         assert isinstance(outcome, RpcFailure)
         assert (outcome.code, outcome.message) == (RpcCode.DEADLINE_EXCEEDED, "The call took too long.")

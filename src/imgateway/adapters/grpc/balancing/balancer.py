@@ -13,7 +13,7 @@ import grpc
 from imgateway.adapters.grpc.balancing.budget import RetryBudget
 from imgateway.adapters.grpc.balancing.endpoint import Endpoint
 from imgateway.adapters.grpc.balancing.instances import Instances
-from imgateway.adapters.grpc.balancing.outcomes import UNAVAILABLE, failure_of, metadata
+from imgateway.adapters.grpc.balancing.outcomes import NO_MESSAGE, UNAVAILABLE, failure_of, metadata
 from imgateway.adapters.grpc.balancing.streams import GrpcStream
 from imgateway.adapters.grpc.balancing.tls import TlsFiles, channel_maker
 from imgateway.adapters.grpc.tasks import owned_tasks
@@ -178,6 +178,9 @@ class GrpcBalancer:
         try:
             call = endpoint.method(rpc, streaming=False)(request, timeout=max(0.0, seconds), metadata=metadata_)
             message = await call
+            if message is None:  # a good status came alone
+                code = NO_MESSAGE.code
+                return NO_MESSAGE
             answer = RpcAnswer(
                 message, metadata(await call.initial_metadata()), metadata(await call.trailing_metadata())
             )

@@ -16,11 +16,11 @@ _WORDS: Final = {
     RpcCode.CANCELLED: "The call was cancelled.",
 }
 _FAILED: Final = "The service has failed."
+NO_MESSAGE: Final = RpcFailure(RpcCode.INTERNAL, _FAILED, reached=False)
 _TOO_LARGE: Final = "The service's answer is too large."
 # How gRPC's core begins the texts of the statuses that it makes up itself; nothing else tells them from a server's.
 _CORE: Final = (
     "Stream removed (",
-    "Deadline Exceeded",
     "CLIENT: ",
     "Received message larger than max",
     "failed to connect to ",
@@ -41,8 +41,8 @@ def metadata(raw: Any) -> Metadata:
 def failure_of(error: grpc.aio.AioRpcError, rpc: str, /) -> RpcFailure:
     """What a failed call says outside.
 
-    A back end's own words go on. What gRPC itself says, of addresses and connections, is logged instead. So are the
-    words of `UNAVAILABLE`, which back ends and proxies pass on from connections of their own, unless details of
+    A back end's own words go on. What gRPC itself says, of addresses and connections, is logged instead. So are words
+    with the codes of `_WORDS`, which back ends and proxies pass on from calls of their own, unless details of
     google.rpc.Status are with them: those are only ever meant for the client.
     """
     code = RpcCode(error.code().value[0])
@@ -50,7 +50,7 @@ def failure_of(error: grpc.aio.AioRpcError, rpc: str, /) -> RpcFailure:
     words = error.details() or ""
     found = next((value for name, value in trailers if name == DETAILS), None)
     details = found if isinstance(found, bytes) else None
-    of_the_way = code is RpcCode.UNAVAILABLE or words.startswith(_CORE)
+    of_the_way = code in _WORDS or words.startswith(_CORE)
     if details is not None or not of_the_way:
         return RpcFailure(code, words, trailers, details)
     _log.debug("a call failed on its way", extra={"rpc": rpc, "why": f"{code.name}: {words[:500]}"})
