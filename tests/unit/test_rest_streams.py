@@ -109,6 +109,16 @@ async def test_head(house: RestHouse) -> None:
     assert house.calls() == {"memory.Back/counts OK": 1}
 
 
+async def test_head_of_a_stream_on_which_nothing_comes(house: RestHouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is answered at last, and the call ends with it."""
+    monkeypatch.setattr(streaming, "KEEP_ALIVE_SECONDS", 0.02)
+    with anyio.fail_after(10):
+        answer = await house.ask("HEAD", "/api/feed")
+    assert (answer.status, house.back_end.under_way) == (200, 0)
+    refused = await house.ask("HEAD", "/api/refused-stream")
+    assert refused.status != 200
+
+
 @pytest.mark.parametrize("offered", [True, False])
 async def test_trailers_where_server_and_client_take_them(house: RestHouse, offered: bool) -> None:
     for te, wanted in ((None, False), ("trailers", offered)):

@@ -22,18 +22,25 @@ async def answer_stream(exchange: Exchange, stream: RestStream, framing: Framing
     The head waits for the first message, so that a call that fails before it is answered by a problem with a status.
     """
     answer = _StreamAnswer(exchange, stream, framing)
+    if exchange.scope["method"] == "HEAD":
+        with suppress(TimeoutError):
+            async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+                async for _ in stream:
+                    break
+        return await _ended(answer, stream)
     keeping = asyncio.create_task(answer.keep_alive())
     try:
         async for message in stream:
             await answer.write(message)
-            if exchange.scope["method"] == "HEAD":
-                await answer.end(None)
-                return "OK"
-        problem = stream.problem
-        await answer.end(problem)
-        return "OK" if problem is None else problem.code
+        return await _ended(answer, stream)
     finally:
         keeping.cancel()
+
+
+async def _ended(answer: "_StreamAnswer", stream: RestStream) -> str:
+    problem = stream.problem
+    await answer.end(problem)
+    return "OK" if problem is None else problem.code
 
 
 def error_line(problem: RestProblem, framing: Framing, /) -> bytes:
