@@ -1,7 +1,10 @@
 """One call: from a request to a back end and back."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Final
 
+import anyio
+import anyio.to_thread
 import attrs
 
 from imgateway.adapters.grpc.field_error import FieldError
@@ -12,6 +15,11 @@ from imgateway.adapters.grpc.routing import Captures, IdentityError, MessageCall
 from imgateway.model import Identity, UserId
 from imgateway.ports import RpcStream
 from imgateway.rpc import Metadata, RestAnswer, RestProblem, RestRequest, RestRoute, RpcFailure
+
+LARGE_BYTES: Final = 32 * 1024
+"""From this size on texts and messages are converted in a thread: megabytes take seconds, and everybody would wait."""
+LARGE_AT_ONCE: Final = 2
+"""More would take the interpreter from the event loop for longer at a time."""
 
 
 @attrs.frozen(eq=False)
@@ -25,13 +33,14 @@ class Caller:
 
     _places: Places
     _names: frozenset[str]
+    _large: anyio.CapacityLimiter = attrs.field(factory=lambda: anyio.CapacityLimiter(LARGE_AT_ONCE), init=False)
 
     async def message(
         self, call: MessageCall, data: bytes, identity: Identity, metadata: Metadata, seconds: float, /
     ) -> RestAnswer | RestProblem:
         """Make the unary call of a client's message."""
         try:
-            message = call.request(data, identity.user_id)
+            message = await self.beside(len(data), lambda: call.request(data, identity.user_id))
         except (FieldError, IdentityError) as error:
             return problem_of_request(error)
         return await self.unary(call, message, with_user(metadata, identity.user_id), seconds)
@@ -45,7 +54,7 @@ class Caller:
         if isinstance(outcome, RpcFailure):
             return self.refused(rpc, outcome)
         try:
-            body = binding.answer(outcome.message)
+            body = await self.converted(binding, outcome.message)
         except ValueError as error:
             return problem_of_garbage(rpc, error)
         return RestAnswer(body, self.shown(outcome.headers), self.shown(outcome.trailers))
@@ -57,6 +66,14 @@ class Caller:
         rpc = route.rpc
         stream = await self._places.of(rpc).stream(rpc, message, metadata, seconds)
         return self.refused(rpc, stream) if isinstance(stream, RpcFailure) else GrpcRestStream(route, stream, self)
+
+    async def converted(self, binding: Route | MessageCall, message: bytes, /) -> bytes:
+        """A message as JSON; raises ValueError where it is none."""
+        return await self.beside(len(message), lambda: binding.answer(message))
+
+    async def beside(self, size: int, convert: Callable[[], bytes], /) -> bytes:
+        """Convert at once, or where it is much, beside the event loop. Not to be cancelled."""
+        return convert() if size < LARGE_BYTES else await anyio.to_thread.run_sync(convert, limiter=self._large)
 
     def shown(self, metadata: Metadata, /) -> Metadata:
         """What clients may see of it."""
@@ -86,21 +103,24 @@ class GrpcMatch:
 
     async def unary(self, request: RestRequest, /) -> RestAnswer | RestProblem:
         """Make the call."""
-        message = self._bound(request)
+        message = await self._bound(request)
         if isinstance(message, RestProblem):
             return message
         return await self._caller.unary(self._route, message, _metadata(request), request.seconds)
 
     async def stream(self, request: RestRequest, /) -> "GrpcRestStream | RestProblem":
         """Begin the call of a server-streaming route."""
-        message = self._bound(request)
+        message = await self._bound(request)
         if isinstance(message, RestProblem):
             return message
         return await self._caller.stream(self._route, message, _metadata(request), request.seconds)
 
-    def _bound(self, request: RestRequest) -> bytes | RestProblem:
-        try:
+    async def _bound(self, request: RestRequest) -> bytes | RestProblem:
+        def bind() -> bytes:
             return self._route.request(self._captures, request.query, request.body, _user_id(request))
+
+        try:
+            return await self._caller.beside(len(request.body), bind)
         except (FieldError, IdentityError) as error:
             return problem_of_request(error)
 
@@ -139,7 +159,7 @@ class GrpcRestStream:
     async def _messages(self) -> AsyncIterator[bytes]:
         async for message in self._stream:
             try:
-                text = self._route.answer(message)
+                text = await self._caller.converted(self._route, message)
             except ValueError as error:
                 self.problem = problem_of_garbage(self._route.rpc, error)
                 await self._stream.aclose()
