@@ -12,6 +12,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
+from tests.grpc_describing import V1, Answer, answering, describing, running_server
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 from tests.grpc_protos import descriptors, pool_of
 from tests.grpc_routes import EVERYWHERE
@@ -23,66 +24,14 @@ from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.errors import ServiceUnavailableError
 
 SECONDS = 20.0
-V1 = "grpc.reflection.v1.ServerReflection"
 ALPHA = "grpc.reflection.v1alpha.ServerReflection"
-
-Answer = Callable[[ServerReflectionRequest], ServerReflectionResponse | bytes | list[bytes] | None]
 
 
 @asynccontextmanager
 async def serving(prepare: Callable[[grpc.aio.Server], None]) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a server of this process."""
-    server = grpc.aio.server()
-    prepare(server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield channel
-    finally:
-        await server.stop(None)
-
-
-def answering(answer: Answer, *services: str) -> Callable[[grpc.aio.Server], None]:
-    """A reflection service of our own making: None ends the conversation, bytes go out as they are."""
-
-    async def converse(requests: AsyncIterator[bytes], _context: Any) -> AsyncIterator[bytes]:
-        async for raw in requests:
-            response = answer(ServerReflectionRequest.FromString(raw))
-            for each in response if isinstance(response, list) else [response]:
-                if each is None:
-                    return
-                yield each if isinstance(each, bytes) else each.SerializeToString()
-
-    handler: Any = grpc.stream_stream_rpc_method_handler(converse)
-    return lambda server: server.add_generic_rpc_handlers(
-        [
-            grpc.method_handlers_generic_handler(service, {"ServerReflectionInfo": handler})
-            for service in services or (V1,)
-        ]
-    )
-
-
-def describing(files: FileDescriptorSet, *services: str, everything: bool = False) -> Answer:
-    """An honest server of these files, one by one or all at once."""
-    by_name = {file.name: file.SerializeToString() for file in files.file}
-    of_service = {f"{file.package}.{service.name}": file.name for file in files.file for service in file.service}
-
-    def answer(request: ServerReflectionRequest) -> ServerReflectionResponse:
-        response = ServerReflectionResponse()
-        if request.HasField("list_services"):
-            for name in services or of_service:
-                response.list_services_response.service.add(name=name)
-            return response
-        name = request.file_by_filename or of_service.get(request.file_containing_symbol, "")
-        if name not in by_name:
-            response.error_response.error_code = grpc.StatusCode.NOT_FOUND.value[0]
-            return response
-        sent = by_name.values() if everything else [by_name[name]]
-        response.file_descriptor_response.file_descriptor_proto.extend(sent)
-        return response
-
-    return answer
+    async with running_server(prepare) as address, grpc.aio.insecure_channel(address) as channel:
+        yield channel
 
 
 def names(found: FileDescriptorSet) -> set[str]:

@@ -65,6 +65,7 @@ class GrpcTranscoder:
     _places: Places = attrs.field(init=False)
     _described: dict[Place, FileDescriptorSet] = attrs.field(factory=dict, init=False)
     _asked: dict[Place, asyncio.Event] = attrs.field(factory=dict, init=False)
+    _joining: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
     @classmethod
     @asynccontextmanager
@@ -167,12 +168,13 @@ class GrpcTranscoder:
                 asked.set()
 
     async def _described_by(self, place: Place, found: FileDescriptorSet) -> None:
-        if self._described.get(place) == found:
-            return
-        merged = merge([*(known for other, known in self._described.items() if other != place), found])
-        # In a thread: a large set takes its time, and clients shall not wait for it.
-        offer = await asyncio.to_thread(_Offer.of, merged.descriptors, self._settings)
-        self._described[place] = found
-        for problem in merged.problems:
-            _log.warning("services disagree", extra={"why": problem})
-        self._take(offer)
+        async with self._joining:  # else of two places that answer at once one would be joined without the other
+            if self._described.get(place) == found:
+                return
+            merged = merge([*(known for other, known in self._described.items() if other != place), found])
+            # In a thread: a large set takes its time, and clients shall not wait for it.
+            offer = await asyncio.to_thread(_Offer.of, merged.descriptors, self._settings)
+            self._described[place] = found
+            for problem in merged.problems:
+                _log.warning("services disagree", extra={"why": problem})
+            self._take(offer)
