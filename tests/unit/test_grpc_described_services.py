@@ -3,36 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import grpc
 import pytest
-from google.api import annotations_pb2
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
-from tests.grpc_describing import answering, describing, running_server
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
+from tests.grpc_describing import Answer, answering, describing, running_server
+from tests.grpc_files import chained, offering
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 
 from imgateway.adapters.grpc import GrpcTranscoder
+from imgateway.adapters.grpc import transcoder as limits
 from imgateway.core.settings_grpc import GrpcServiceSettings, GrpcSettings
 from imgateway.testing import TranscoderSuite
 
 eventually = TranscoderSuite().eventually
 
 Prepare = Callable[[grpc.aio.Server], None]
-
-
-def offering(package: str, *, methods: int = 1) -> FileDescriptorSet:
-    """A service `S` of methods `M0`, `M1` and so on, with the routes `GET /api/{package}/0` and so on."""
-    file = FileDescriptorProto(
-        name=f"{package}.proto", package=package, syntax="proto3", dependency=["google/api/annotations.proto"]
-    )
-    file.message_type.add(name="Message").field.add(name="text", number=1, type=9, label=1)
-    service = file.service.add(name="S")
-    for number in range(methods):
-        method = service.method.add(
-            name=f"M{number}", input_type=f".{package}.Message", output_type=f".{package}.Message"
-        )
-        method.options.Extensions[annotations_pb2.http].get = f"/{package}/{number}"
-    return FileDescriptorSet(file=[file])
+GOOD = answering(describing(offering("good")))
 
 
 @asynccontextmanager
@@ -60,3 +49,49 @@ async def test_places_that_answer_at_once_are_all_served() -> None:
     }
     async with transcoding(servers) as transcoder:
         await eventually(lambda: serves(transcoder, "one", "two"), "both places are served")
+
+
+def at_first(first: Answer, then: Answer) -> Answer:
+    """A server that answers each kind of question badly once: `None` of `first` is the good answer."""
+    asked = 0
+
+    def answer(request: ServerReflectionRequest) -> Any:
+        nonlocal asked
+        asked += 1
+        return (first(request) if asked <= 2 else None) or then(request)
+
+    return answer
+
+
+def importing_nonsense(request: ServerReflectionRequest) -> Any:
+    """A file whose import has a name that is no text: nobody foresaw that."""
+    if not request.file_containing_symbol:
+        return None
+    raw = FileDescriptorProto(name="bad.proto", dependency=["XX"]).SerializeToString().replace(b"XX", b"\xff\xfe")
+    response = ServerReflectionResponse()
+    response.file_descriptor_response.file_descriptor_proto.append(raw)
+    return response
+
+
+@pytest.mark.anyio
+async def test_what_nobody_foresaw_is_logged_and_asked_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "REFLECTION_PAUSE_SECONDS", 0.01)
+    odd = answering(at_first(importing_nonsense, describing(offering("odd"))))
+    async with transcoding({"odd": odd, "good": GOOD}) as transcoder:
+        await eventually(lambda: serves(transcoder, "odd", "good"), "both places are served")
+    (said,) = [record for record in caplog.records if record.exc_info]
+    assert said.message == "a service's description can't be used"
+
+
+@pytest.mark.anyio
+async def test_messages_too_deep_for_python_are_nobodys_end(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "REFLECTION_PAUSE_SECONDS", 0.01)
+    async with transcoding({"deep": answering(describing(chained("deep", 2000))), "good": GOOD}) as transcoder:
+        await eventually(lambda: serves(transcoder, "good"), "the good one is served")
+        await eventually(lambda: "too long a chain" in str([vars(r) for r in caplog.records]), "the other is told")
+        assert not serves(transcoder, "deep")
+        assert serves(transcoder, "good")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from openapi_spec_validator import validate
+from tests.grpc_files import chained
 from tests.grpc_protos import descriptors
 from tests.grpc_routes import EVERYWHERE
 
@@ -66,6 +67,11 @@ def test_streams_have_both_their_media_types() -> None:
     made = document(descriptors("back.proto"))
     content = made["paths"]["/api/counts"]["get"]["responses"]["200"]["content"]
     assert set(content) == {"application/x-ndjson", "text/event-stream"}
+
+
+def test_a_long_chain_of_messages_is_described() -> None:
+    made = document(chained("c", 300))
+    assert len([name for name in made["components"]["schemas"] if name.startswith("T")]) == 300
 
 
 def test_comments_are_there() -> None:

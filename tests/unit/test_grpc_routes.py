@@ -1,6 +1,7 @@
 """Which routes there are, which rules can't be served, and which request finds which."""
 
 import pytest
+from tests.grpc_files import chained
 from tests.grpc_protos import descriptors
 from tests.grpc_routes import EVERYWHERE, bound, route, table
 
@@ -211,3 +212,12 @@ def test_a_long_rest_is_captured_as_a_whole(library: RouteTable) -> None:
     tail = "/".join(["a"] * 900)
     message = bound(library, "GET", f"/api/v1/files/{tail}")
     assert getattr(message, "name", None) == tail
+
+
+def test_a_long_chain_of_messages_is_served_and_one_too_long_is_an_error() -> None:
+    settings = GrpcSettings(descriptor_set="x", services=EVERYWHERE)
+    text = b'{"text":"a","next":{"text":"b","next":{"next":{}}}}'
+    found = route(RouteTable.build(chained("c", 300), settings), "POST", "/api/c/0")
+    assert found.answer(found.request((), "", text, "u")) == text
+    with pytest.raises(SettingsError, match=r"^grpc\.descriptor_set: messages contain each other in too long a chain"):
+        RouteTable.build(chained("c", 3000), settings)

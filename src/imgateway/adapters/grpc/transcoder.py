@@ -162,10 +162,13 @@ class GrpcTranscoder:
             try:
                 found = await reflect(channel, seconds=REFLECTION_SECONDS)
                 await self._described_by(place, found)
+                continue
             except (ServiceUnavailableError, SettingsError) as error:
                 _log.warning("a service does not say what it offers", extra={**where, "why": str(error)})
-                await asyncio.sleep(REFLECTION_PAUSE_SECONDS * random.uniform(0.5, 1.0))
-                asked.set()
+            except Exception:  # whatever one server says, the others' routes and the gateway live on
+                _log.exception("a service's description can't be used", extra=where)
+            await asyncio.sleep(REFLECTION_PAUSE_SECONDS * random.uniform(0.5, 1.0))
+            asked.set()
 
     async def _described_by(self, place: Place, found: FileDescriptorSet) -> None:
         async with self._joining:  # else of two places that answer at once one would be joined without the other

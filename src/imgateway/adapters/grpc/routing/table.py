@@ -51,8 +51,8 @@ class RouteTable:
         """Make every route that can be made.
 
         Raises:
-            SettingsError: no file of the set can be loaded, or the prefix is no path. Whatever else is wrong is in
-                `problems`.
+            SettingsError: no file of the set can be loaded, its messages can't be followed, or the prefix is no path.
+                Whatever else is wrong is in `problems`.
         """
         loaded = load(descriptors)
         if loaded.problems and all(file.name.startswith(WELL_KNOWN) for file in loaded.files):
@@ -70,7 +70,11 @@ class RouteTable:
             settings=settings,
             public=PublicMethods.of(settings.public),
         )
-        table.problems = (*loaded.problems, *table._fill(), *table._unmatched())
+        try:
+            table.problems = (*loaded.problems, *table._fill(), *table._unmatched())
+        except RecursionError:  # of protobuf, which makes the classes of messages within messages that way
+            key = "reflection" if settings.descriptor_set is None else "descriptor_set"
+            raise SettingsError([f"grpc.{key}: messages contain each other in too long a chain"]) from None
         return table
 
     def find(self, http_method: str, path: str, /) -> tuple[Route, Captures] | frozenset[str]:

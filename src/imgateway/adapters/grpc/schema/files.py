@@ -51,10 +51,12 @@ def completed(files: Iterable[FileDescriptorProto], /) -> Completed:
     """Order a set and add what every installation has. Of two files of one name the first counts.
 
     Raises:
-        ValueError: files import each other in a circle.
+        ValueError: files import each other in a circle, or a name is no text.
     """
     by_name: dict[str, FileDescriptorProto] = {}
     for file in files:
+        if not all(isinstance(name, str) for name in (file.name, *file.dependency)):  # bytes, where it is no UTF-8
+            raise ValueError("a file's name is no text")
         by_name.setdefault(file.name, file)
     missing: dict[str, str] = {}
     waiting = list(by_name.values())
