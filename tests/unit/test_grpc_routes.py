@@ -85,6 +85,13 @@ def test_a_wildcard_rule_takes_every_method_that_has_no_rule_of_its_own(library:
     assert route(library, "REPORT", "/api/v1/reports/x").rest.http_method == "REPORT"
 
 
+def test_a_wildcard_rule_is_not_asked_by_methods_that_are_no_calls(library: RouteTable) -> None:
+    for http_method in ("OPTIONS", "TRACE", "CONNECT"):
+        assert library.find(http_method, "/api/v1/any/x") == frozenset(
+            {"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"}
+        )
+
+
 def test_head_finds_get_and_another_method_the_set_of_methods(library: RouteTable) -> None:
     assert route(library, "HEAD", "/api/v1/books/1") is route(library, "GET", "/api/v1/books/1")
     assert library.find("POST", "/api/v1/books/1") == frozenset({"GET", "HEAD", "PATCH"})

@@ -14,7 +14,7 @@ from imgateway.adapters.grpc.routing.calls import MessageCall
 from imgateway.adapters.grpc.routing.fields import FieldNames
 from imgateway.adapters.grpc.routing.publicity import PublicMethods
 from imgateway.adapters.grpc.routing.route import Route
-from imgateway.adapters.grpc.routing.rules import ANY_METHOD, Rule, rules_of
+from imgateway.adapters.grpc.routing.rules import ANY_METHOD, COMMON_METHODS, NOT_ANY, Rule, rules_of
 from imgateway.adapters.grpc.routing.template import PathTemplate
 from imgateway.adapters.grpc.routing.trie import Captures, PathTrie
 from imgateway.adapters.grpc.schema import Loaded, load
@@ -80,8 +80,8 @@ class RouteTable:
     def find(self, http_method: str, path: str, /) -> tuple[Route, Captures] | frozenset[str]:
         """The route for a request with what its variables capture, or the HTTP methods that the path would take.
 
-        A rule of the HTTP method itself is preferred to one of any method. HEAD finds what GET finds, unless a rule
-        is for HEAD. Takes time by the length of the path, whatever it is.
+        A rule of the HTTP method itself is preferred to one of any method, which CONNECT, OPTIONS and TRACE never find.
+        HEAD finds what GET finds, unless a rule is for HEAD. Takes time by the length of the path, whatever it is.
 
         Args:
             http_method: in upper case.
@@ -92,9 +92,12 @@ class RouteTable:
             return found
         if http_method == "HEAD" and (trie := self._tries.get("GET")) and (found := trie.find(path)) is not None:
             return found
-        if (trie := self._tries.get(ANY_METHOD)) and (found := trie.find(path)) is not None:
+        takes_any = self._tries.get(ANY_METHOD)
+        if takes_any is not None and http_method not in NOT_ANY and (found := takes_any.find(path)) is not None:
             return found
         allowed = {other for other, trie in self._tries.items() if trie.find(path) is not None}
+        if ANY_METHOD in allowed:
+            return frozenset(allowed - {ANY_METHOD} | COMMON_METHODS)
         return frozenset(allowed | {"HEAD"} if "GET" in allowed else allowed)
 
     def method(self, rpc: str, /) -> MethodDescriptor | None:
