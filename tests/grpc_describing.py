@@ -1,7 +1,6 @@
 """Servers that describe themselves, in whatever way a test wants it (grpc.reflection.v1)."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -28,17 +27,17 @@ async def running_server(prepare: Callable[[grpc.aio.Server], None]) -> AsyncIte
 
 
 def answering(
-    answer: Answer, *services: str, together: asyncio.Barrier | None = None
+    answer: Answer, *services: str, first: Callable[[], Awaitable[object]] | None = None
 ) -> Callable[[grpc.aio.Server], None]:
     """A reflection service of our own making: None ends the conversation, bytes go out as they are.
 
-    Each answer waits until as many servers as `together` counts have been asked something.
+    Before each answer it awaits what `first` gives.
     """
 
     async def converse(requests: AsyncIterator[bytes], _context: Any) -> AsyncIterator[bytes]:
         async for raw in requests:
-            if together is not None:
-                await together.wait()
+            if first is not None:
+                await first()
             response = answer(ServerReflectionRequest.FromString(raw))
             for each in response if isinstance(response, list) else [response]:
                 if each is None:

@@ -16,7 +16,11 @@ from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: p
 from imgateway.adapters.grpc import GrpcTranscoder
 from imgateway.adapters.grpc import transcoder as limits
 from imgateway.core.settings_grpc import GrpcServiceSettings, GrpcSettings
+from imgateway.model import Identity, UserId
+from imgateway.rpc import RestProblem
 from imgateway.testing import TranscoderSuite
+
+ALICE = Identity(UserId("alice"), 2**52)
 
 eventually = TranscoderSuite().eventually
 
@@ -45,7 +49,8 @@ def serves(transcoder: GrpcTranscoder, *packages: str) -> bool:
 async def test_places_that_answer_at_once_are_all_served() -> None:
     together = asyncio.Barrier(2)
     servers = {
-        package: answering(describing(offering(package, methods=300)), together=together) for package in ("one", "two")
+        package: answering(describing(offering(package, methods=300)), first=together.wait)
+        for package in ("one", "two")
     }
     async with transcoding(servers) as transcoder:
         await eventually(lambda: serves(transcoder, "one", "two"), "both places are served")
@@ -95,3 +100,36 @@ async def test_messages_too_deep_for_python_are_nobodys_end(
         await eventually(lambda: "too long a chain" in str([vars(r) for r in caplog.records]), "the other is told")
         assert not serves(transcoder, "deep")
         assert serves(transcoder, "good")
+
+
+@pytest.mark.anyio
+async def test_settings_that_match_nothing_are_told_once_and_when_every_place_has_answered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    asked = asyncio.Event()
+    late = answering(describing(offering("late")), first=asked.wait)
+    in_vain = {
+        "messages": {"x": "late.S/Nothing", "y": "late.S/M0"},
+        "public": ("late.S/M0", "late.S/Nowhere"),
+    }
+    async with transcoding({"good": GOOD, "late": late}, **in_vain) as transcoder:
+        await eventually(lambda: serves(transcoder, "good"), "the first place is served")
+        assert not warnings(caplog)
+        asked.set()
+        await eventually(lambda: serves(transcoder, "late"), "the second place is served")
+        said = warnings(caplog)
+        assert said == [
+            'grpc.public: "late.S/Nowhere" matches no method',
+            "grpc.messages.x: late.S/Nothing: no such method",
+        ]
+        for _ in range(3):
+            answer = await transcoder.message("x", b"{}", ALICE, (), 20.0)
+            assert isinstance(answer, RestProblem)
+            assert (answer.status, answer.code) == (501, "UNIMPLEMENTED")
+        assert warnings(caplog) == said
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Why, of each."""
+    return [vars(record)["why"] for record in caplog.records if record.levelname == "WARNING"]

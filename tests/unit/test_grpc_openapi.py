@@ -9,11 +9,10 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from openapi_spec_validator import validate
 from tests.grpc_files import chained
 from tests.grpc_protos import descriptors
-from tests.grpc_routes import EVERYWHERE
+from tests.grpc_routes import EVERYWHERE, table_of
 
 import imgateway_im_logic
 from imgateway.adapters.grpc.openapi import document_bytes
-from imgateway.adapters.grpc.routing import RouteTable
 from imgateway.core.settings_grpc import GrpcSettings
 
 IM_LOGIC = next(Path(imgateway_im_logic.__file__).parent.rglob("*.binpb"))
@@ -21,9 +20,8 @@ IM_LOGIC = next(Path(imgateway_im_logic.__file__).parent.rglob("*.binpb"))
 
 def document(files: FileDescriptorSet, **settings: Any) -> Any:
     chosen = GrpcSettings(services=EVERYWHERE, **settings)
-    table = RouteTable.build(files, chosen)
-    made = document_bytes(table, files, chosen)
-    assert made == document_bytes(RouteTable.build(files, chosen), files, chosen)
+    made = document_bytes(table_of(files, **settings), chosen)
+    assert made == document_bytes(table_of(files, **settings), chosen)
     return json.loads(made)
 
 

@@ -15,10 +15,11 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 from tests.grpc_describing import V1, Answer, answering, describing, running_server
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 from tests.grpc_protos import descriptors, pool_of
-from tests.grpc_routes import EVERYWHERE
+from tests.grpc_routes import EVERYWHERE, loaded
+from tests.grpc_routes import table as library_table
 
 from imgateway.adapters.grpc.routing import RouteTable
-from imgateway.adapters.grpc.schema import load, reflect
+from imgateway.adapters.grpc.schema import Loaded, reflect
 from imgateway.adapters.grpc.schema import reflection as limits
 from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.errors import ServiceUnavailableError
@@ -34,9 +35,9 @@ async def serving(prepare: Callable[[grpc.aio.Server], None]) -> AsyncIterator[g
         yield channel
 
 
-def names(found: FileDescriptorSet) -> set[str]:
+def names(found: Loaded) -> set[str]:
     """Of its files."""
-    return {file.name for file in found.file}
+    return {file.name for file in found.files}
 
 
 async def reason(prepare: Callable[[grpc.aio.Server], None], seconds: float = SECONDS) -> str:
@@ -53,13 +54,13 @@ async def test_grpcs_own_reflection_service_is_understood() -> None:
     offered = ("library.v1.Library", "library.v1.Elsewhere", reflection.SERVICE_NAME, "not.there.Service")
     async with serving(lambda server: reflection.enable_server_reflection(offered, server, pool=pool)) as channel:
         found = await reflect(channel, seconds=SECONDS)
-    assert names(found) == names(descriptors("library.proto"))
+    assert names(found) == names(loaded(descriptors("library.proto")))
     seen: set[str] = set()
-    for file in found.file:
+    for file in found.files:
         assert seen.issuperset(file.dependency)
         seen.add(file.name)
     table = RouteTable.build(found, GrpcSettings(services=EVERYWHERE))
-    expected = RouteTable.build(descriptors("library.proto"), GrpcSettings(services=EVERYWHERE))
+    expected = library_table()
     assert [r.rest for r in table.routes] == [r.rest for r in expected.routes]
     assert table.problems == ()
 
@@ -71,8 +72,7 @@ async def test_both_versions_and_files_one_by_one_or_repeated(services: tuple[st
     files = descriptors("library.proto", "broken.proto")
     async with serving(answering(describing(files, everything=everything), *services)) as channel:
         found = await reflect(channel, seconds=SECONDS)
-    assert names(found) == names(files)
-    assert not load(found).problems
+    assert names(found) == names(loaded(files))
 
 
 @pytest.mark.anyio
@@ -81,7 +81,7 @@ async def test_what_everybody_has_need_not_be_described() -> None:
     own = FileDescriptorSet(file=[file for file in files.file if not file.name.startswith("google/")])
     async with serving(answering(describing(own))) as channel:
         found = await reflect(channel, seconds=SECONDS)
-    assert names(found) == names(files)
+    assert names(found) == names(loaded(files))
 
 
 @pytest.mark.anyio
@@ -89,7 +89,7 @@ async def test_a_server_without_services_of_its_own() -> None:
     health = FileDescriptorProto(name="health.proto", package="grpc.health.v1")
     health.service.add(name="Health")
     async with serving(answering(describing(FileDescriptorSet(file=[health])))) as channel:
-        assert await reflect(channel, seconds=SECONDS) == FileDescriptorSet()
+        assert (await reflect(channel, seconds=SECONDS)).files == ()
 
 
 @pytest.mark.anyio
@@ -211,6 +211,6 @@ async def test_a_server_that_never_answers_costs_the_time_given_and_no_more() ->
 
 
 def test_the_default_pool_is_left_alone() -> None:
-    load(descriptors("library.proto"))
+    loaded(descriptors("library.proto"))
     with pytest.raises(KeyError):
         descriptor_pool.Default().FindFileByName("library.proto")

@@ -8,14 +8,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Self
 
 import attrs
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from imgateway.adapters.grpc.calling import GrpcMatch, ShownMetadata, call_message
 from imgateway.adapters.grpc.openapi import document_bytes
 from imgateway.adapters.grpc.places import Places
 from imgateway.adapters.grpc.problems import problem_of_absence, problem_of_unknown_method
-from imgateway.adapters.grpc.routing import MessageCall, RouteTable
-from imgateway.adapters.grpc.schema import merge, read_descriptor_set, reflect
+from imgateway.adapters.grpc.routing import RouteTable
+from imgateway.adapters.grpc.schema import Loaded, merge, read_descriptor_set, reflect
 from imgateway.adapters.grpc.tasks import owned_tasks
 from imgateway.core.settings_grpc import GrpcSettings, Place
 from imgateway.errors import ServiceUnavailableError, SettingsError
@@ -31,26 +30,6 @@ _log = logging.getLogger(__name__)
 
 
 @attrs.define(eq=False)
-class _Offer:
-    """What the services offer, by one set of descriptors."""
-
-    table: RouteTable
-    descriptors: FileDescriptorSet
-    calls: dict[str, MessageCall | str]
-    _document: bytes | None = None
-
-    @classmethod
-    def of(cls, descriptors: FileDescriptorSet, settings: GrpcSettings) -> Self:
-        table = RouteTable.build(descriptors, settings)
-        return cls(table, descriptors, {type_: table.message_call(rpc) for type_, rpc in settings.messages.items()})
-
-    def document(self, settings: GrpcSettings) -> bytes:
-        if self._document is None:
-            self._document = document_bytes(self.table, self.descriptors, settings)
-        return self._document
-
-
-@attrs.define(eq=False)
 class GrpcTranscoder:
     """Implements `ports.Transcoder` for asyncio; made by `open`.
 
@@ -61,9 +40,10 @@ class GrpcTranscoder:
 
     _settings: GrpcSettings
     _shown: ShownMetadata
-    _offer: _Offer | None = None
+    _table: RouteTable | None = attrs.field(default=None, init=False)
+    _document: bytes | None = attrs.field(default=None, init=False)
     _places: Places = attrs.field(init=False)
-    _described: dict[Place, FileDescriptorSet] = attrs.field(factory=dict, init=False)
+    _described: dict[Place, Loaded] = attrs.field(factory=dict, init=False)
     _asked: dict[Place, asyncio.Event] = attrs.field(factory=dict, init=False)
     _joining: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
@@ -81,10 +61,10 @@ class GrpcTranscoder:
         """
         transcoder = cls(settings, ShownMetadata.of(settings.return_metadata))
         if settings.descriptor_set is not None:
-            offer = _Offer.of(read_descriptor_set(settings.descriptor_set), settings)
-            if wrong := list(offer.table.unanswered()):
+            table = RouteTable.build(read_descriptor_set(settings.descriptor_set), settings)
+            if wrong := list(table.unanswered()):
                 raise SettingsError(wrong)
-            transcoder._take(offer)
+            transcoder._take(table, whole=True)
         async with AsyncExitStack() as stack:
             transcoder._places = await Places.open(stack, settings, resolver, transcoder._connected)
             places = transcoder._places.balancers if settings.reflection else ()
@@ -98,9 +78,9 @@ class GrpcTranscoder:
 
     def find(self, http_method: str, path: str, /) -> "GrpcMatch | frozenset[str]":
         """The route for a request, or the methods that the path would take."""
-        if self._offer is None:
+        if self._table is None:
             return frozenset()
-        found = self._offer.table.find(http_method, path)
+        found = self._table.find(http_method, path)
         if isinstance(found, frozenset):
             return found
         route, captures = found
@@ -110,11 +90,11 @@ class GrpcTranscoder:
         self, message_type: str, data: bytes, identity: Identity, metadata: Metadata, seconds: float, /
     ) -> RestAnswer | RestProblem:
         """Make the call that a client's message stands for."""
-        if self._offer is None:
+        if self._table is None:
             return problem_of_absence()
-        call = self._offer.calls.get(message_type, "no such type")
-        if isinstance(call, str):
-            return problem_of_unknown_method(self._settings.messages.get(message_type, message_type), call)
+        call = self._table.calls.get(message_type)
+        if call is None or isinstance(call, str):
+            return problem_of_unknown_method()
         return await call_message(call, self._places.of(call.rpc), self._shown, data, identity, metadata, seconds)
 
     @property
@@ -125,27 +105,29 @@ class GrpcTranscoder:
     @property
     def routes(self) -> Sequence[RestRoute]:
         """Every route there is now."""
-        return () if self._offer is None else tuple(route.rest for route in self._offer.table.routes)
-
-    @property
-    def problems(self) -> Sequence[str]:
-        """What can't be served and why, one line each."""
-        return () if self._offer is None else self._offer.table.problems
+        return () if self._table is None else tuple(route.rest for route in self._table.routes)
 
     @property
     def loaded(self) -> bool:
         """Whether routes are known."""
-        return self._offer is not None
+        return self._table is not None
 
     def openapi(self) -> bytes:
         """The routes as an OpenAPI 3.1 document; made once for each set of descriptors."""
-        return b"{}" if self._offer is None else self._offer.document(self._settings)
+        if self._table is None:
+            return b"{}"
+        if self._document is None:
+            self._document = document_bytes(self._table, self._settings)
+        return self._document
 
-    def _take(self, offer: _Offer) -> None:
-        self._offer = offer
-        for problem in offer.table.problems:
-            _log.warning("a rule is not served", extra={"why": problem})
-        _log.info("routes", extra={"routes": len(offer.table.routes)})
+    def _take(self, table: RouteTable, *, whole: bool) -> None:
+        """Serve this, and log what can't be; what the settings name in vain only where the table is of all places."""
+        self._table, self._document = table, None
+        for problem in table.problems:
+            _log.warning("a part of what the services offer is not served", extra={"why": problem})
+        for problem in (*table.unmatched, *table.unanswered()) if whole else ():
+            _log.warning("a setting is in vain", extra={"why": problem})
+        _log.info("routes", extra={"routes": len(table.routes)})
 
     def _connected(self, place: Place) -> None:
         self._asked.setdefault(place, asyncio.Event()).set()
@@ -170,14 +152,12 @@ class GrpcTranscoder:
             await asyncio.sleep(REFLECTION_PAUSE_SECONDS * random.uniform(0.5, 1.0))
             asked.set()
 
-    async def _described_by(self, place: Place, found: FileDescriptorSet) -> None:
+    async def _described_by(self, place: Place, found: Loaded) -> None:
         async with self._joining:  # else of two places that answer at once one would be joined without the other
             if self._described.get(place) == found:
                 return
-            merged = merge([*(known for other, known in self._described.items() if other != place), found])
+            sets = [*(known for other, known in self._described.items() if other != place), found]
             # In a thread: a large set takes its time, and clients shall not wait for it.
-            offer = await asyncio.to_thread(_Offer.of, merged.descriptors, self._settings)
+            table = await asyncio.to_thread(lambda: RouteTable.build(merge(sets), self._settings))
             self._described[place] = found
-            for problem in merged.problems:
-                _log.warning("services disagree", extra={"why": problem})
-            self._take(offer)
+            self._take(table, whole=len(self._described) == len(self._places.balancers))
