@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Self
 
@@ -20,7 +20,7 @@ from imgateway.core.settings_grpc import GrpcSettings, Place
 from imgateway.errors import ServiceUnavailableError, SettingsError
 from imgateway.model import Identity
 from imgateway.ports import ServiceResolver
-from imgateway.rpc import Metadata, RestAnswer, RestProblem, RestRoute
+from imgateway.rpc import Metadata, RestAnswer, RestProblem
 
 REFLECTION_SECONDS: Final = 10.0
 REFLECTION_PAUSE_SECONDS: Final = 2.0
@@ -101,11 +101,6 @@ class GrpcTranscoder:
     def message_types(self) -> frozenset[str]:
         """The types in `[grpc.messages]`."""
         return frozenset(self._settings.messages)
-
-    @property
-    def routes(self) -> Sequence[RestRoute]:
-        """Every route there is now."""
-        return () if self._table is None else tuple(route.rest for route in self._table.routes)
 
     @property
     def loaded(self) -> bool:
