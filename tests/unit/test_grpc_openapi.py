@@ -77,6 +77,12 @@ def test_comments_are_there() -> None:
     assert made["paths"]["/api/echo"]["post"]["description"] == "Says it again, and who said it."
 
 
+def test_a_comment_that_is_no_utf_8_is_shown_as_well_as_it_can_be() -> None:
+    raw = descriptors("back.proto").SerializeToString().replace(b"Says it again,", b"Sagt \xfcber all,")
+    made = document(FileDescriptorSet.FromString(raw))
+    assert made["paths"]["/api/echo"]["post"]["description"] == "Sagt \ufffdber all, and who said it."
+
+
 def test_operations_have_names_of_their_own() -> None:
     made = document(descriptors("library.proto"))
     names = [operation["operationId"] for operation in operations_of(made)]

@@ -58,7 +58,9 @@ def summary(comment: str, /) -> str:
 
 
 def _text(location: SourceCodeInfo.Location) -> str:
-    raw = location.leading_comments or location.trailing_comments
+    raw: str | bytes = location.leading_comments or location.trailing_comments
+    if isinstance(raw, bytes):  # where a file was not written in UTF-8
+        raw = raw.decode(errors="replace")
     raw = _FOR_TOOLS.sub("", _INTERNAL.sub("", raw))
     return "\n".join(line.removeprefix(" ").rstrip() for line in raw.split("\n")).strip("\n")
 
