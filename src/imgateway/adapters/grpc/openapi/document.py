@@ -47,7 +47,6 @@ def document_bytes(table: RouteTable, settings: GrpcSettings, /) -> bytes:
     made: Schema = {
         "openapi": "3.1.0",
         "info": {"title": "REST API", "version": version("imgateway"), "description": _ABOUT},
-        "servers": [{"url": "/"}],
         "tags": [_tag(tag, comments.of(service)) for service, tag in tags.items()],
         "paths": paths,
         "components": {
