@@ -8,8 +8,8 @@ from google.protobuf.message_factory import GetMessageClass
 from tests.grpc_protos import descriptors
 
 from imgateway.adapters.grpc.routing import Route, RouteTable
-from imgateway.adapters.grpc.schema import Loaded, load
-from imgateway.adapters.grpc.schema.files import completed
+from imgateway.adapters.grpc.schema import Loaded
+from imgateway.adapters.grpc.schema.files import completed, load
 from imgateway.core.settings_grpc import GrpcServiceSettings, GrpcSettings
 
 EVERYWHERE = {"*": GrpcServiceSettings(target="127.0.0.1:1")}

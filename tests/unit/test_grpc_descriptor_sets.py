@@ -7,7 +7,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from tests.grpc_protos import descriptors
 from tests.grpc_routes import loaded
 
-from imgateway.adapters.grpc.schema import Loaded, load, merge, read_descriptor_set
+from imgateway.adapters.grpc.schema import Loaded, merge, read_descriptor_set
+from imgateway.adapters.grpc.schema.files import load
 from imgateway.errors import SettingsError
 
 
