@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from tests.grpc_protos import descriptors
 
 from imgateway.adapters.grpc.routing import Route, RouteTable
+from imgateway.adapters.grpc.schema import Loaded
+from imgateway.adapters.grpc.schema.files import completed, load
 from imgateway.core.settings_grpc import GrpcServiceSettings, GrpcSettings
 
 EVERYWHERE = {"*": GrpcServiceSettings(target="127.0.0.1:1")}
@@ -14,9 +17,17 @@ EVERYWHERE = {"*": GrpcServiceSettings(target="127.0.0.1:1")}
 
 def table(*names: str, **settings: Any) -> RouteTable:
     """The routes of some protos, `library.proto` alone if none is named; every service has a target."""
-    return RouteTable.build(
-        descriptors(*(names or ("library.proto",))), GrpcSettings(**({"services": EVERYWHERE} | settings))
-    )
+    return table_of(descriptors(*(names or ("library.proto",))), **settings)
+
+
+def table_of(files: FileDescriptorSet, **settings: Any) -> RouteTable:
+    """The routes of some files; every service has a target."""
+    return RouteTable.build(loaded(files), GrpcSettings(**({"services": EVERYWHERE} | settings)))
+
+
+def loaded(files: FileDescriptorSet) -> Loaded:
+    """The files, and what everybody has."""
+    return load(completed(files.file).files)
 
 
 def route(routes: RouteTable, http_method: str, path: str) -> Route:

@@ -17,9 +17,8 @@ from imgateway.errors import ServiceUnavailableError, SettingsError
 from imgateway_cli.wiring import etcd_access
 
 if TYPE_CHECKING:
-    from google.protobuf.descriptor_pb2 import FileDescriptorSet
-
     from imgateway.adapters.grpc.routing import RouteTable
+    from imgateway.adapters.grpc.schema import Loaded
 
 RESOLVE_SECONDS: Final = 10.0
 
@@ -81,8 +80,8 @@ async def try_place(settings: Settings, grpc: GrpcSettings, place: Place, /) -> 
     return "; ".join([f"{counted}, healthy: {len(answers)}", *sorted(failures)])
 
 
-async def described(settings: Settings, grpc: GrpcSettings, /) -> tuple["FileDescriptorSet", Sequence[str]]:
-    """What all places together say that they offer, by one instance of each; and where they contradict each other.
+async def described(settings: Settings, grpc: GrpcSettings, /) -> "Loaded":
+    """What all places together say that they offer, by one instance of each.
 
     Raises:
         SettingsError: a TLS file can't be used.
@@ -103,8 +102,7 @@ async def described(settings: Settings, grpc: GrpcSettings, /) -> tuple["FileDes
                 why = why or f"{target}: {error}"
         else:
             raise ServiceUnavailableError(why)
-    merged = merge(sets)
-    return merged.descriptors, merged.problems
+    return merge(sets)
 
 
 @attrs.frozen
@@ -136,7 +134,7 @@ def offer_of_file(grpc: GrpcSettings, path: str, /) -> Offer:
     from imgateway.adapters.grpc.routing import RouteTable
     from imgateway.adapters.grpc.schema import read_descriptor_set
 
-    return _offer(RouteTable.build(read_descriptor_set(path), grpc), ())
+    return _offer(RouteTable.build(read_descriptor_set(path), grpc))
 
 
 async def offer_by_reflection(settings: Settings, grpc: GrpcSettings, /) -> Offer:
@@ -148,14 +146,13 @@ async def offer_by_reflection(settings: Settings, grpc: GrpcSettings, /) -> Offe
     """
     from imgateway.adapters.grpc.routing import RouteTable
 
-    descriptors, contradictions = await described(settings, grpc)
-    return _offer(RouteTable.build(descriptors, grpc), contradictions)
+    return _offer(RouteTable.build(await described(settings, grpc), grpc))
 
 
-def _offer(table: "RouteTable", contradictions: Sequence[str]) -> Offer:
+def _offer(table: "RouteTable") -> Offer:
     if wrong := list(table.unanswered()):
         raise SettingsError(wrong)
-    return Offer(table, tuple(map(_named, (*contradictions, *table.problems))))
+    return Offer(table, tuple(map(_named, (*table.problems, *table.unmatched))))
 
 
 def _named(problem: str) -> str:

@@ -12,7 +12,7 @@ from imgateway.adapters.memory import MemoryTranscoder
 from imgateway.adapters.memory.transcoder import AnswersMessage, Captures, MemoryMatch, MemoryStream, Said
 from imgateway.codes import RpcCode
 from imgateway.model import Identity, UserId
-from imgateway.rpc import Metadata, RestAnswer, RestProblem, RestRequest, RestRoute
+from imgateway.rpc import Metadata, RestAnswer, RestProblem, RestRequest
 from imgateway.testing import TranscoderSuite, TranscoderUnderTest, assert_caught
 
 
@@ -147,10 +147,12 @@ class DecodesStrictly(MemoryTranscoder):
         return super().find(http_method, path)
 
 
-class ListsNothing(MemoryTranscoder):
-    @property
-    def routes(self) -> tuple[RestRoute, ...]:
-        return ()
+class DeniesStreams(MemoryTranscoder):
+    def find(self, http_method: str, path: str, /) -> MemoryMatch | frozenset[str]:
+        found = super().find(http_method, path)
+        if isinstance(found, frozenset):
+            return found
+        return attrs.evolve(found, route=attrs.evolve(found.route, server_streaming=False))
 
 
 class DescribesNothing(MemoryTranscoder):
@@ -279,7 +281,7 @@ class MessagesRaise(MemoryTranscoder):
         (ForgetsTheOthers, "a_wrong_method_is_told_the_right_ones"),
         (TakesPrefixes, "an_unknown_path_has_no_methods"),
         (DecodesStrictly, "no_path_is_too_strange"),
-        (ListsNothing, "a_route_is_found_by_method_and_path"),
+        (DeniesStreams, "a_route_is_found_by_method_and_path"),
         (DescribesNothing, "it_describes_itself"),
         (TakesTheFirstUser, "calls_do_not_mix"),
         (RaisesProblems, "a_refusal_is_a_problem"),

@@ -12,10 +12,12 @@ import anyio
 import attrs
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health
 from tests.e2e.im_logic import im_logic
 from tests.faults.etcd_certificates import Authority
+from tests.grpc_files import chained
 from tests.grpc_protos import descriptors
 
 from imgateway_im_logic.server import PUBLIC, descriptor_set_path
@@ -196,13 +198,27 @@ async def test_a_message_whose_method_is_not_there_is_an_error() -> None:
         ]
 
 
-async def test_a_file_that_is_no_descriptor_set_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"not one", "{file} is not a descriptor set; "),
+        (
+            FileDescriptorSet(file=[FileDescriptorProto(name="a.proto", dependency=["XX"])])
+            .SerializeToString()
+            .replace(b"XX", b"\xff\xfe"),
+            "{file}: a file's name is no text",
+        ),
+        (chained("c", 3000).SerializeToString(), "messages contain each other in too long a chain"),
+    ],
+    ids=["garbage", "names", "chain"],
+)
+async def test_a_file_that_cannot_be_used_is_an_error(tmp_path: Path, content: bytes, why: str) -> None:
     file = tmp_path / "descriptors.binpb"
-    file.write_text("not one")
+    file.write_bytes(content)
     for command in ("check", "serve", "routes"):
         ended = await run(command, DESCRIPTOR_SET=str(file), SERVICES=EVERYWHERE)
         assert (ended.code, ended.output) == (2, "")
-        assert ended.errors.startswith(f"error: grpc.descriptor_set: {file} is not a descriptor set; ")
+        assert ended.errors.startswith(f"error: grpc.descriptor_set: {why.format(file=file)}")
 
 
 async def test_tls_files_that_are_none_are_an_error(tmp_path: Path) -> None:

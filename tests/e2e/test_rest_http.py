@@ -4,20 +4,26 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import anyio
 import httpx
 import pytest
 from tests.e2e.running_gateway import RunningGateway, Server, eventually, mint, running_gateway
 from tests.e2e.websocket_client import PATIENCE_SECONDS
+from tests.grpc_protos import descriptors
+from tests.grpc_routes import EVERYWHERE
 from tests.rest_back_end import BackEnd
 
+from imgateway.adapters.grpc import GrpcTranscoder
+from imgateway.core.settings import ServerSettings
 from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.testing.raw_peer import RawPeer
 
 pytestmark = pytest.mark.anyio
 
 LIMIT = 100_000
+PAGE = "https://page.example"
 
 
 @asynccontextmanager
@@ -289,3 +295,23 @@ async def test_nothing_is_left(served: Both) -> None:
             group.start_soon(client.get, "/api/large")
     await eventually(lambda: asyncio.all_tasks() <= tasks)
     assert back_end.under_way == 0
+
+
+async def test_a_path_that_takes_any_method_says_which_without_a_token(server: Server, tmp_path: Path) -> None:
+    file = tmp_path / "library.binpb"
+    file.write_bytes(descriptors("library.proto").SerializeToString())
+    settings = GrpcSettings(descriptor_set=str(file), services=EVERYWHERE)
+    network = ServerSettings(allowed_origins=(PAGE,))
+    asks = {"Origin": PAGE, "Access-Control-Request-Method": "PUT"}
+    allowed = "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"
+    async with (
+        GrpcTranscoder.open(settings, None) as transcoder,
+        running_gateway(server, network=network, grpc=settings, transcoder=transcoder) as running,
+        httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS, base_url=running.http_url("")) as client,
+    ):
+        assert (await client.put("/api/v1/any/x")).status_code == 401
+        for headers in ({}, asks):
+            told = await client.options("/api/v1/any/x", headers=headers)
+            assert (told.status_code, told.headers["allow"]) == (204, allowed)
+        assert told.headers["access-control-allow-methods"] == allowed
+        assert (await client.request("TRACE", "/api/v1/any/x")).status_code == 405

@@ -2,14 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import attrs
 import httpx
 import pytest
 import schemathesis
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from jsonschema import Draft202012Validator
 from schemathesis import Case, GenerationMode, Response
@@ -20,6 +18,7 @@ from tests.grpc_routes import EVERYWHERE
 
 from imgateway.adapters.grpc.openapi import document_bytes
 from imgateway.adapters.grpc.routing import RouteTable
+from imgateway.adapters.grpc.schema import read_descriptor_set
 from imgateway.core.settings_grpc import GrpcSettings
 from imgateway_im_logic.server import descriptor_set_path
 
@@ -33,9 +32,9 @@ STREAM = "get /api/conversations/{conversationId}/stream"
 
 def described() -> list[str]:
     """The demo's operations, which must be known before it runs."""
-    files = FileDescriptorSet.FromString(Path(descriptor_set_path()).read_bytes())
     chosen = GrpcSettings(services=EVERYWHERE)
-    paths = json.loads(document_bytes(RouteTable.build(files, chosen), files, chosen))["paths"]
+    table = RouteTable.build(read_descriptor_set(descriptor_set_path()), chosen)
+    paths = json.loads(document_bytes(table, chosen))["paths"]
     return [f"{method} {path}" for path, item in paths.items() for method in item if method != "parameters"]
 
 

@@ -5,7 +5,6 @@ from contextlib import suppress
 from typing import Any, Literal
 
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from hypothesis import HealthCheck, given, settings
@@ -25,7 +24,7 @@ Names = Literal["json", "proto"]
 
 def schema_of(field_names: Names) -> dict[str, Any]:
     """Of a message with every kind of field; strict, so that a member that is called otherwise is found."""
-    schemas = Schemas([KINDS], Comments(FileDescriptorSet()), field_names)
+    schemas = Schemas([KINDS], Comments(()), field_names)
     root = schemas.message(KINDS)
     components = {
         name: {**schema, "additionalProperties": False} if "properties" in schema else schema

@@ -5,7 +5,9 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from google.protobuf.message import Message
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from tests.grpc_protos import pool_of
 
@@ -319,3 +321,32 @@ def test_long_text_takes_no_quadratic_time() -> None:
     value = {"optionalString": '":\\' * 1_000_000, "mapStringString": {str(n): ":" for n in range(20_000)}}
 
     assert _written(_read(json.dumps(value))) == value
+
+
+@pytest.mark.parametrize("syntax", ["proto2", "proto3"])
+def test_strings_that_are_no_text_are_never_written_as_if_they_were(syntax: str) -> None:
+    """Where protobuf does not look at them (proto2), JSON can't have them."""
+    file = FileDescriptorProto(name="texts.proto", package="t", syntax=syntax)
+    message = file.message_type.add(name="Texts")
+    message.field.add(name="one", number=1, type=9, label=1)
+    message.field.add(name="many", number=2, type=9, label=3)
+    entry = message.nested_type.add(name="NamedEntry")
+    entry.options.map_entry = True
+    entry.field.add(name="key", number=1, type=9, label=1)
+    entry.field.add(name="value", number=2, type=9, label=1)
+    message.field.add(name="named", number=3, type=11, label=3, type_name=".t.Texts.NamedEntry")
+    pool = DescriptorPool()
+    pool.Add(file)
+    descriptor = pool.FindMessageTypeByName("t.Texts")
+    new: Any = GetMessageClass(descriptor)
+    codec = MessageCodec(pool)
+    good = new(one="a", many=["b"], named={"c": "d"})
+    assert codec.encoder(descriptor)(good) == b'{"one":"a","many":["b"],"named":{"c":"d"}}'
+    for letter in b"abcd":
+        raw = good.SerializeToString().replace(bytes([letter]), b"\xff")
+        if syntax == "proto3":
+            with pytest.raises(DecodeError):
+                new.FromString(raw)
+        else:
+            with pytest.raises(ValueError, match=r"no text|codec can't decode"):
+                codec.encoder(descriptor)(new.FromString(raw))

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from tests.grpc_protos import descriptors
+from tests.grpc_routes import loaded
 
-from imgateway.adapters.grpc.schema import load, merge, read_descriptor_set
+from imgateway.adapters.grpc.schema import Loaded, merge, read_descriptor_set
+from imgateway.adapters.grpc.schema.files import load
 from imgateway.errors import SettingsError
 
 
@@ -30,31 +32,30 @@ def problem(path: str) -> str:
     return "\n".join(caught.value.problems)
 
 
-def names(found: FileDescriptorSet) -> list[str]:
+def names(found: Loaded) -> list[str]:
     """Of its files."""
-    return [file.name for file in found.file]
+    return [file.name for file in found.files]
 
 
 def test_what_protoc_writes_is_read_whole(tmp_path: Path) -> None:
     whole = descriptors("library.proto")
-    assert read_descriptor_set(written(tmp_path, whole)) == whole
+    assert read_descriptor_set(written(tmp_path, whole)) == loaded(whole)
 
 
 def test_every_file_comes_after_those_it_imports(tmp_path: Path) -> None:
     whole = descriptors("library.proto", "broken.proto")
     found = read_descriptor_set(written(tmp_path, FileDescriptorSet(file=reversed(whole.file))))
     seen: set[str] = set()
-    for file in found.file:
+    for file in found.files:
         assert seen.issuperset(file.dependency)
         seen.add(file.name)
-    assert seen == set(names(whole))
+    assert seen == {file.name for file in whole.file}
 
 
 def test_what_everybody_has_is_added(tmp_path: Path) -> None:
     whole = descriptors("library.proto")
     found = read_descriptor_set(written(tmp_path, without(whole, "google/")))
-    assert set(names(found)) == set(names(whole))
-    assert not load(found).problems
+    assert set(names(found)) == {file.name for file in whole.file}
 
 
 def test_a_file_that_is_missing_or_unreadable(tmp_path: Path) -> None:
@@ -97,18 +98,18 @@ def test_a_long_chain_of_imports(tmp_path: Path) -> None:
 
 
 def test_sets_are_joined_in_order_and_the_first_file_of_a_name_counts() -> None:
-    one, two = descriptors("library.proto"), descriptors("broken.proto")
+    one, two = loaded(descriptors("library.proto")), loaded(descriptors("broken.proto"))
     joined = merge([one, two])
     assert joined.problems == ()
-    assert names(joined.descriptors) == [*names(one), "broken.proto"]
-    other = FileDescriptorSet()
-    other.CopyFrom(two)
-    changed = next(file for file in other.file if file.name == "broken.proto")
-    changed.message_type.add(name="More")
+    assert names(joined) == [*names(one), "broken.proto"]
+    changed = descriptors("broken.proto")
+    next(file for file in changed.file if file.name == "broken.proto").message_type.add(name="More")
+    other = loaded(changed)
     again = merge([two, other, other])
-    assert again.descriptors == two
+    assert again.files == two.files
     assert again.problems == ("broken.proto: is there twice with different content, the first counts",)
-    assert merge([]).descriptors == FileDescriptorSet()
+    assert merge([]).files == ()
+    assert merge([one]) is one
 
 
 def test_comments_spelt_out_names_and_editions_of_what_everybody_has_are_no_difference() -> None:
@@ -122,13 +123,13 @@ def test_comments_spelt_out_names_and_editions_of_what_everybody_has_are_no_diff
                 field.ClearField("json_name")
         if file.name == "google/protobuf/timestamp.proto":
             file.options.go_package = "elsewhere"
-    joined = merge([bare, full])
+    joined = merge([loaded(bare), loaded(full)])
     assert joined.problems == ()
-    library = next(file for file in joined.descriptors.file if file.name == "library.proto")
+    library = next(file for file in joined.files if file.name == "library.proto")
     assert library.HasField("source_code_info")
     spelt = next(file for file in bare.file if file.name == "library.proto")
     spelt.message_type[0].field[0].json_name = "other"
-    assert len(merge([full, bare]).problems) == 1
+    assert len(merge([loaded(full), loaded(bare)]).problems) == 1
 
 
 def test_two_files_with_the_same_message_are_not_both_loaded() -> None:
@@ -136,6 +137,6 @@ def test_two_files_with_the_same_message_are_not_both_loaded() -> None:
     one.message_type.add(name="M")
     other = FileDescriptorProto(name="other.proto", package="p")
     other.message_type.add(name="M")
-    loaded = load(FileDescriptorSet(file=[one, other]))
-    assert [file.name for file in loaded.files] == ["one.proto"]
-    assert [line.partition(":")[0] for line in loaded.problems] == ["other.proto"]
+    both = merge([load([one]), load([other])])
+    assert names(both) == ["one.proto"]
+    assert [line.partition(":")[0] for line in both.problems] == ["other.proto"]

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from openapi_spec_validator import validate
+from tests.grpc_files import chained
 from tests.grpc_protos import descriptors
-from tests.grpc_routes import EVERYWHERE
+from tests.grpc_routes import EVERYWHERE, table_of
 
 import imgateway_im_logic
 from imgateway.adapters.grpc.openapi import document_bytes
-from imgateway.adapters.grpc.routing import RouteTable
 from imgateway.core.settings_grpc import GrpcSettings
 
 IM_LOGIC = next(Path(imgateway_im_logic.__file__).parent.rglob("*.binpb"))
@@ -20,9 +20,8 @@ IM_LOGIC = next(Path(imgateway_im_logic.__file__).parent.rglob("*.binpb"))
 
 def document(files: FileDescriptorSet, **settings: Any) -> Any:
     chosen = GrpcSettings(services=EVERYWHERE, **settings)
-    table = RouteTable.build(files, chosen)
-    made = document_bytes(table, files, chosen)
-    assert made == document_bytes(RouteTable.build(files, chosen), files, chosen)
+    made = document_bytes(table_of(files, **settings), chosen)
+    assert made == document_bytes(table_of(files, **settings), chosen)
     return json.loads(made)
 
 
@@ -68,9 +67,20 @@ def test_streams_have_both_their_media_types() -> None:
     assert set(content) == {"application/x-ndjson", "text/event-stream"}
 
 
+def test_a_long_chain_of_messages_is_described() -> None:
+    made = document(chained("c", 300))
+    assert len([name for name in made["components"]["schemas"] if name.startswith("T")]) == 300
+
+
 def test_comments_are_there() -> None:
     made = document(descriptors("back.proto"))
     assert made["paths"]["/api/echo"]["post"]["description"] == "Says it again, and who said it."
+
+
+def test_a_comment_that_is_no_utf_8_is_shown_as_well_as_it_can_be() -> None:
+    raw = descriptors("back.proto").SerializeToString().replace(b"Says it again,", b"Sagt \xfcber all,")
+    made = document(FileDescriptorSet.FromString(raw))
+    assert made["paths"]["/api/echo"]["post"]["description"] == "Sagt \ufffdber all, and who said it."
 
 
 def test_operations_have_names_of_their_own() -> None:

@@ -12,82 +12,32 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
+from tests.grpc_describing import V1, Answer, answering, describing, running_server
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 from tests.grpc_protos import descriptors, pool_of
-from tests.grpc_routes import EVERYWHERE
+from tests.grpc_routes import EVERYWHERE, loaded
+from tests.grpc_routes import table as library_table
 
 from imgateway.adapters.grpc.routing import RouteTable
-from imgateway.adapters.grpc.schema import load, reflect
+from imgateway.adapters.grpc.schema import Loaded, reflect
 from imgateway.adapters.grpc.schema import reflection as limits
 from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.errors import ServiceUnavailableError
 
 SECONDS = 20.0
-V1 = "grpc.reflection.v1.ServerReflection"
 ALPHA = "grpc.reflection.v1alpha.ServerReflection"
-
-Answer = Callable[[ServerReflectionRequest], ServerReflectionResponse | bytes | list[bytes] | None]
 
 
 @asynccontextmanager
 async def serving(prepare: Callable[[grpc.aio.Server], None]) -> AsyncIterator[grpc.aio.Channel]:
     """A channel to a server of this process."""
-    server = grpc.aio.server()
-    prepare(server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            yield channel
-    finally:
-        await server.stop(None)
+    async with running_server(prepare) as address, grpc.aio.insecure_channel(address) as channel:
+        yield channel
 
 
-def answering(answer: Answer, *services: str) -> Callable[[grpc.aio.Server], None]:
-    """A reflection service of our own making: None ends the conversation, bytes go out as they are."""
-
-    async def converse(requests: AsyncIterator[bytes], _context: Any) -> AsyncIterator[bytes]:
-        async for raw in requests:
-            response = answer(ServerReflectionRequest.FromString(raw))
-            for each in response if isinstance(response, list) else [response]:
-                if each is None:
-                    return
-                yield each if isinstance(each, bytes) else each.SerializeToString()
-
-    handler: Any = grpc.stream_stream_rpc_method_handler(converse)
-    return lambda server: server.add_generic_rpc_handlers(
-        [
-            grpc.method_handlers_generic_handler(service, {"ServerReflectionInfo": handler})
-            for service in services or (V1,)
-        ]
-    )
-
-
-def describing(files: FileDescriptorSet, *services: str, everything: bool = False) -> Answer:
-    """An honest server of these files, one by one or all at once."""
-    by_name = {file.name: file.SerializeToString() for file in files.file}
-    of_service = {f"{file.package}.{service.name}": file.name for file in files.file for service in file.service}
-
-    def answer(request: ServerReflectionRequest) -> ServerReflectionResponse:
-        response = ServerReflectionResponse()
-        if request.HasField("list_services"):
-            for name in services or of_service:
-                response.list_services_response.service.add(name=name)
-            return response
-        name = request.file_by_filename or of_service.get(request.file_containing_symbol, "")
-        if name not in by_name:
-            response.error_response.error_code = grpc.StatusCode.NOT_FOUND.value[0]
-            return response
-        sent = by_name.values() if everything else [by_name[name]]
-        response.file_descriptor_response.file_descriptor_proto.extend(sent)
-        return response
-
-    return answer
-
-
-def names(found: FileDescriptorSet) -> set[str]:
+def names(found: Loaded) -> set[str]:
     """Of its files."""
-    return {file.name for file in found.file}
+    return {file.name for file in found.files}
 
 
 async def reason(prepare: Callable[[grpc.aio.Server], None], seconds: float = SECONDS) -> str:
@@ -104,13 +54,13 @@ async def test_grpcs_own_reflection_service_is_understood() -> None:
     offered = ("library.v1.Library", "library.v1.Elsewhere", reflection.SERVICE_NAME, "not.there.Service")
     async with serving(lambda server: reflection.enable_server_reflection(offered, server, pool=pool)) as channel:
         found = await reflect(channel, seconds=SECONDS)
-    assert names(found) == names(descriptors("library.proto"))
+    assert names(found) == names(loaded(descriptors("library.proto")))
     seen: set[str] = set()
-    for file in found.file:
+    for file in found.files:
         assert seen.issuperset(file.dependency)
         seen.add(file.name)
     table = RouteTable.build(found, GrpcSettings(services=EVERYWHERE))
-    expected = RouteTable.build(descriptors("library.proto"), GrpcSettings(services=EVERYWHERE))
+    expected = library_table()
     assert [r.rest for r in table.routes] == [r.rest for r in expected.routes]
     assert table.problems == ()
 
@@ -122,8 +72,7 @@ async def test_both_versions_and_files_one_by_one_or_repeated(services: tuple[st
     files = descriptors("library.proto", "broken.proto")
     async with serving(answering(describing(files, everything=everything), *services)) as channel:
         found = await reflect(channel, seconds=SECONDS)
-    assert names(found) == names(files)
-    assert not load(found).problems
+    assert names(found) == names(loaded(files))
 
 
 @pytest.mark.anyio
@@ -132,7 +81,7 @@ async def test_what_everybody_has_need_not_be_described() -> None:
     own = FileDescriptorSet(file=[file for file in files.file if not file.name.startswith("google/")])
     async with serving(answering(describing(own))) as channel:
         found = await reflect(channel, seconds=SECONDS)
-    assert names(found) == names(files)
+    assert names(found) == names(loaded(files))
 
 
 @pytest.mark.anyio
@@ -140,7 +89,7 @@ async def test_a_server_without_services_of_its_own() -> None:
     health = FileDescriptorProto(name="health.proto", package="grpc.health.v1")
     health.service.add(name="Health")
     async with serving(answering(describing(FileDescriptorSet(file=[health])))) as channel:
-        assert await reflect(channel, seconds=SECONDS) == FileDescriptorSet()
+        assert (await reflect(channel, seconds=SECONDS)).files == ()
 
 
 @pytest.mark.anyio
@@ -262,6 +211,6 @@ async def test_a_server_that_never_answers_costs_the_time_given_and_no_more() ->
 
 
 def test_the_default_pool_is_left_alone() -> None:
-    load(descriptors("library.proto"))
+    loaded(descriptors("library.proto"))
     with pytest.raises(KeyError):
         descriptor_pool.Default().FindFileByName("library.proto")

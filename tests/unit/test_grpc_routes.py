@@ -1,11 +1,13 @@
 """Which routes there are, which rules can't be served, and which request finds which."""
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from tests.grpc_files import chained
 from tests.grpc_protos import descriptors
-from tests.grpc_routes import EVERYWHERE, bound, route, table
+from tests.grpc_routes import EVERYWHERE, bound, route, table, table_of
 
 from imgateway.adapters.grpc.routing import RouteTable
-from imgateway.core.settings_grpc import GrpcServiceSettings, GrpcSettings
+from imgateway.core.settings_grpc import GrpcServiceSettings
 from imgateway.errors import SettingsError
 from imgateway.rpc import RestRoute
 
@@ -84,6 +86,13 @@ def test_a_wildcard_rule_takes_every_method_that_has_no_rule_of_its_own(library:
     assert route(library, "REPORT", "/api/v1/reports/x").rest.http_method == "REPORT"
 
 
+def test_a_wildcard_rule_is_not_asked_by_methods_that_are_no_calls(library: RouteTable) -> None:
+    for http_method in ("OPTIONS", "TRACE", "CONNECT"):
+        assert library.find(http_method, "/api/v1/any/x") == frozenset(
+            {"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"}
+        )
+
+
 def test_head_finds_get_and_another_method_the_set_of_methods(library: RouteTable) -> None:
     assert route(library, "HEAD", "/api/v1/books/1") is route(library, "GET", "/api/v1/books/1")
     assert library.find("POST", "/api/v1/books/1") == frozenset({"GET", "HEAD", "PATCH"})
@@ -148,12 +157,13 @@ def test_a_prefix_that_is_no_path_is_a_settings_error(prefix: str) -> None:
 
 
 def test_services_without_a_target_have_one_line_and_no_routes() -> None:
-    only = table(services={"library.v1.Library": GrpcServiceSettings(target="h:1")})
+    only = table(
+        services={"library.v1.Library": GrpcServiceSettings(target="h:1")},
+        messages={"x": "library.v1.Elsewhere/Get"},
+    )
     assert only.problems == ("library.v1.Elsewhere: is not in grpc.services, its routes are not served",)
     assert only.find("GET", "/api/v1/elsewhere") == frozenset()
-    assert only.message_call("library.v1.Elsewhere/Get") == (
-        "library.v1.Elsewhere/Get: its service is not in grpc.services"
-    )
+    assert only.calls["x"] == "library.v1.Elsewhere/Get: its service is not in grpc.services"
 
 
 def test_settings_that_name_what_is_not_there() -> None:
@@ -161,7 +171,8 @@ def test_settings_that_name_what_is_not_there() -> None:
         public=("library.v1.Library/Nothing", "other/*", "library.v1.Library/Get*", "library.v1.Elsewhere/*"),
         services=EVERYWHERE | {"no.Service": GrpcServiceSettings(target="h:1")},
     )
-    assert routes.problems == (
+    assert routes.problems == ()
+    assert routes.unmatched == (
         'grpc.public: "library.v1.Library/Nothing" matches no method',
         'grpc.public: "other/*" matches no method',
         'grpc.services: "no.Service" is not in the descriptors',
@@ -175,16 +186,9 @@ def test_settings_that_name_what_is_not_there() -> None:
     }
 
 
-def test_methods_are_known_by_name_whether_routed_or_not(library: RouteTable) -> None:
-    method = library.method("library.v1.Library/Unrouted")
-    assert method is not None
-    assert method.full_name == "library.v1.Library.Unrouted"
-    assert library.method("library.v1.Library.Unrouted") is None
-
-
 def test_nothing_is_known_before_anything_is_loaded() -> None:
-    empty = RouteTable.build(type(descriptors("library.proto"))(), GrpcSettings(services=EVERYWHERE, public=("a/b",)))
-    assert (tuple(empty.routes), tuple(empty.problems), empty.find("GET", "/api/x")) == ((), (), frozenset())
+    empty = table_of(FileDescriptorSet(), public=("a/b",))
+    assert (empty.routes, empty.problems, empty.unmatched, empty.find("GET", "/api/x")) == ((), (), (), frozenset())
 
 
 def test_a_file_that_cannot_be_loaded_is_left_out_with_those_that_import_it() -> None:
@@ -193,12 +197,9 @@ def test_a_file_that_cannot_be_loaded_is_left_out_with_those_that_import_it() ->
     broken.message_type[1].field[2].type_name = ".broken.v1.Nowhere"
     importer = files.file.add(name="importer.proto", dependency=["broken.proto"])
     assert importer.name
-    routes = RouteTable.build(files, GrpcSettings(services=EVERYWHERE))
+    routes = table_of(files)
     assert [line.split(": ")[0] for line in routes.problems] == ["broken.proto", "importer.proto"]
     assert route(routes, "GET", "/api/v1/best").rest.rpc == "library.v1.Library/ListBooks"
-    only = type(files)(file=[file for file in files.file if file.name in ("broken.proto", "importer.proto")])
-    with pytest.raises(SettingsError, match=r"grpc\.descriptor_set: broken\.proto: can't be loaded"):
-        RouteTable.build(only, GrpcSettings(services=EVERYWHERE))
 
 
 @pytest.mark.parametrize("segment", ["/a", "/", "/%61", "/a:b", "/%", "/**"])
@@ -211,3 +212,12 @@ def test_a_long_rest_is_captured_as_a_whole(library: RouteTable) -> None:
     tail = "/".join(["a"] * 900)
     message = bound(library, "GET", f"/api/v1/files/{tail}")
     assert getattr(message, "name", None) == tail
+
+
+def test_a_long_chain_of_messages_is_served_and_one_too_long_is_an_error() -> None:
+    text = b'{"text":"a","next":{"text":"b","next":{"next":{}}}}'
+    found = route(table_of(chained("c", 300)), "POST", "/api/c/0")
+    assert found.answer(found.request((), "", text, "u")) == text
+    for key, settings in (("descriptor_set", {"descriptor_set": "x"}), ("reflection", {"reflection": True})):
+        with pytest.raises(SettingsError, match=rf"^grpc\.{key}: messages contain each other in too long a chain"):
+            table_of(chained("c", 3000), **settings)

@@ -1,6 +1,6 @@
 """REST and clients' calls, answered by a back end's methods."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Protocol
 
 from imgateway.model import Identity
@@ -70,11 +70,6 @@ class Transcoder(Protocol):
     @property
     def message_types(self) -> frozenset[str]:
         """Types of client messages that are calls; never changes."""
-        ...
-
-    @property
-    def routes(self) -> Sequence[RestRoute]:
-        """Every route there is now."""
         ...
 
     @property

@@ -3,11 +3,10 @@
 from typing import Any, Final
 
 import grpc
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_health.v1 import health_pb2
 
 from imgateway.adapters.grpc.balancing import TlsFiles, channel_maker
-from imgateway.adapters.grpc.schema import reflect
+from imgateway.adapters.grpc.schema import Loaded, reflect
 from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.errors import ServiceUnavailableError
 
@@ -49,7 +48,7 @@ async def probe(target: str, settings: GrpcSettings, /, *, service: str = "") ->
     return "answers, and is healthy"
 
 
-async def describe(target: str, settings: GrpcSettings, /) -> FileDescriptorSet:
+async def describe(target: str, settings: GrpcSettings, /) -> Loaded:
     """What the server says that it offers (gRPC server reflection). Bounded in time.
 
     Raises:

@@ -47,9 +47,8 @@ def problem_of_garbage(rpc: str, error: ValueError, /) -> RestProblem:
     return RestProblem.of(RpcCode.INTERNAL, _FAILED)
 
 
-def problem_of_unknown_method(rpc: str, why: str, /) -> RestProblem:
-    """A method that can't be called."""
-    _log.warning("a client's message can't be answered", extra={"rpc": rpc, "why": why})
+def problem_of_unknown_method() -> RestProblem:
+    """A method that can't be called. Not logged: clients may ask as often as they like."""
     return RestProblem.of(RpcCode.UNIMPLEMENTED, "The service does not offer this.")
 
 

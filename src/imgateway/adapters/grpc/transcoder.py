@@ -3,51 +3,30 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Self
 
 import attrs
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from imgateway.adapters.grpc.calling import Caller, GrpcMatch
 from imgateway.adapters.grpc.openapi import document_bytes
 from imgateway.adapters.grpc.places import Places
 from imgateway.adapters.grpc.problems import problem_of_unknown_method
-from imgateway.adapters.grpc.routing import MessageCall, RouteTable
-from imgateway.adapters.grpc.schema import merge, read_descriptor_set, reflect
+from imgateway.adapters.grpc.routing import RouteTable
+from imgateway.adapters.grpc.schema import Loaded, merge, read_descriptor_set, reflect
 from imgateway.adapters.grpc.tasks import owned_tasks
 from imgateway.core.settings_grpc import GrpcSettings, Place
 from imgateway.errors import ServiceUnavailableError, SettingsError
 from imgateway.model import Identity
 from imgateway.ports import ServiceResolver
-from imgateway.rpc import NOT_KNOWN_YET, Metadata, RestAnswer, RestProblem, RestRoute
+from imgateway.rpc import NOT_KNOWN_YET, Metadata, RestAnswer, RestProblem
 
 REFLECTION_SECONDS: Final = 10.0
 REFLECTION_PAUSE_SECONDS: Final = 2.0
 """After a service could not be asked what it offers, so long passes until it is asked again."""
 
 _log = logging.getLogger(__name__)
-
-
-@attrs.define(eq=False)
-class _Offer:
-    """What the services offer, by one set of descriptors."""
-
-    table: RouteTable
-    descriptors: FileDescriptorSet
-    calls: dict[str, MessageCall | str]
-    _document: bytes | None = None
-
-    @classmethod
-    def of(cls, descriptors: FileDescriptorSet, settings: GrpcSettings) -> Self:
-        table = RouteTable.build(descriptors, settings)
-        return cls(table, descriptors, {type_: table.message_call(rpc) for type_, rpc in settings.messages.items()})
-
-    def document(self, settings: GrpcSettings) -> bytes:
-        if self._document is None:
-            self._document = document_bytes(self.table, self.descriptors, settings)
-        return self._document
 
 
 @attrs.define(eq=False)
@@ -60,11 +39,14 @@ class GrpcTranscoder:
     """
 
     _settings: GrpcSettings
-    _offer: _Offer | None = None
+    _table: RouteTable | None = attrs.field(default=None, init=False)
+    _document: bytes | None = attrs.field(default=None, init=False)
+    _whole: bool = attrs.field(default=False, init=False)
     _places: Places = attrs.field(init=False)
     _caller: Caller = attrs.field(init=False)
-    _described: dict[Place, FileDescriptorSet] = attrs.field(factory=dict, init=False)
+    _described: dict[Place, Loaded] = attrs.field(factory=dict, init=False)
     _asked: dict[Place, asyncio.Event] = attrs.field(factory=dict, init=False)
+    _joining: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
     @classmethod
     @asynccontextmanager
@@ -80,10 +62,10 @@ class GrpcTranscoder:
         """
         transcoder = cls(settings)
         if settings.descriptor_set is not None:
-            offer = _Offer.of(read_descriptor_set(settings.descriptor_set), settings)
-            if wrong := list(offer.table.unanswered()):
+            table = RouteTable.build(read_descriptor_set(settings.descriptor_set), settings)
+            if wrong := list(table.unanswered()):
                 raise SettingsError(wrong)
-            transcoder._take(offer)
+            transcoder._take(table, whole=True)
         async with AsyncExitStack() as stack:
             transcoder._places = await Places.open(stack, settings, resolver, transcoder._connected)
             transcoder._caller = Caller(transcoder._places, frozenset(settings.return_metadata))
@@ -98,9 +80,9 @@ class GrpcTranscoder:
 
     def find(self, http_method: str, path: str, /) -> "GrpcMatch | frozenset[str]":
         """The route for a request, or the methods that the path would take."""
-        if self._offer is None:
+        if self._table is None:
             return frozenset()
-        found = self._offer.table.find(http_method, path)
+        found = self._table.find(http_method, path)
         if isinstance(found, frozenset):
             return found
         route, captures = found
@@ -110,11 +92,11 @@ class GrpcTranscoder:
         self, message_type: str, data: bytes, identity: Identity, metadata: Metadata, seconds: float, /
     ) -> RestAnswer | RestProblem:
         """Make the call that a client's message stands for."""
-        if self._offer is None:
+        if self._table is None:
             return NOT_KNOWN_YET
-        call = self._offer.calls.get(message_type, "no such type")
-        if isinstance(call, str):
-            return problem_of_unknown_method(self._settings.messages.get(message_type, message_type), call)
+        call = self._table.calls.get(message_type)
+        if call is None or isinstance(call, str):
+            return problem_of_unknown_method() if self._whole else NOT_KNOWN_YET
         return await self._caller.message(call, data, identity, metadata, seconds)
 
     @property
@@ -123,29 +105,26 @@ class GrpcTranscoder:
         return frozenset(self._settings.messages)
 
     @property
-    def routes(self) -> Sequence[RestRoute]:
-        """Every route there is now."""
-        return () if self._offer is None else tuple(route.rest for route in self._offer.table.routes)
-
-    @property
-    def problems(self) -> Sequence[str]:
-        """What can't be served and why, one line each."""
-        return () if self._offer is None else self._offer.table.problems
-
-    @property
     def loaded(self) -> bool:
         """Whether routes are known."""
-        return self._offer is not None
+        return self._table is not None
 
     def openapi(self) -> bytes:
         """The routes as an OpenAPI 3.1 document; made once for each set of descriptors."""
-        return b"{}" if self._offer is None else self._offer.document(self._settings)
+        if self._table is None:
+            return b"{}"
+        if self._document is None:
+            self._document = document_bytes(self._table, self._settings)
+        return self._document
 
-    def _take(self, offer: _Offer) -> None:
-        self._offer = offer
-        for problem in offer.table.problems:
-            _log.warning("a rule is not served", extra={"why": problem})
-        _log.info("routes", extra={"routes": len(offer.table.routes)})
+    def _take(self, table: RouteTable, *, whole: bool) -> None:
+        """Serve this, and log what can't be; what the settings name in vain only where the table is of all places."""
+        self._table, self._document, self._whole = table, None, whole
+        for problem in table.problems:
+            _log.warning("a part of what the services offer is not served", extra={"why": problem})
+        for problem in (*table.unmatched, *table.unanswered()) if whole else ():
+            _log.warning("a setting is in vain", extra={"why": problem})
+        _log.info("routes", extra={"routes": len(table.routes)})
 
     def _connected(self, place: Place) -> None:
         self._asked.setdefault(place, asyncio.Event()).set()
@@ -162,18 +141,20 @@ class GrpcTranscoder:
             try:
                 found = await reflect(channel, seconds=REFLECTION_SECONDS)
                 await self._described_by(place, found)
+                continue
             except (ServiceUnavailableError, SettingsError) as error:
                 _log.warning("a service does not say what it offers", extra={**where, "why": str(error)})
-                await asyncio.sleep(REFLECTION_PAUSE_SECONDS * random.uniform(0.5, 1.0))
-                asked.set()
+            except Exception:  # whatever one server says, the others' routes and the gateway live on
+                _log.exception("a service's description can't be used", extra=where)
+            await asyncio.sleep(REFLECTION_PAUSE_SECONDS * random.uniform(0.5, 1.0))
+            asked.set()
 
-    async def _described_by(self, place: Place, found: FileDescriptorSet) -> None:
-        if self._described.get(place) == found:
-            return
-        merged = merge([*(known for other, known in self._described.items() if other != place), found])
-        # In a thread: a large set takes its time, and clients shall not wait for it.
-        offer = await asyncio.to_thread(_Offer.of, merged.descriptors, self._settings)
-        self._described[place] = found
-        for problem in merged.problems:
-            _log.warning("services disagree", extra={"why": problem})
-        self._take(offer)
+    async def _described_by(self, place: Place, found: Loaded) -> None:
+        async with self._joining:  # else of two places that answer at once one would be joined without the other
+            if self._described.get(place) == found:
+                return
+            sets = [*(known for other, known in self._described.items() if other != place), found]
+            # In a thread: a large set takes its time, and clients shall not wait for it.
+            table = await asyncio.to_thread(lambda: RouteTable.build(merge(sets), self._settings))
+            self._described[place] = found
+            self._take(table, whole=len(self._described) == len(self._places.balancers))

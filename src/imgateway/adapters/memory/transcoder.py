@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final
 from urllib.parse import unquote
 
@@ -85,15 +85,10 @@ class MemoryTranscoder:
         """Types that have a function."""
         return frozenset(self._messages)
 
-    @property
-    def routes(self) -> Sequence[RestRoute]:
-        """In the order added."""
-        return tuple(answered.route for answered in self._answered)
-
     def openapi(self) -> bytes:
         """The bare minimum: paths and methods."""
         paths: dict[str, dict[str, object]] = {}
-        for route in self.routes:
+        for route in (answered.route for answered in self._answered):
             operation = {"operationId": route.rpc, "responses": {"default": {"description": "An answer."}}}
             paths.setdefault(route.path, {})[route.http_method.lower()] = operation
         info = {"title": "Memory", "version": "1"}

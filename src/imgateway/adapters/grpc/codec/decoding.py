@@ -1,5 +1,6 @@
 """JSON values into messages: for each message type a table of what to do with each member's name."""
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -49,9 +50,27 @@ class Decoders:
         self._pool = pool
         self._ignore_unknown = ignore_unknown
         self._messages: dict[Descriptor, Decode] = {}
+        self._unfilled: deque[Callable[[], None]] = deque()
 
     def message(self, descriptor: Descriptor, /) -> Decode:
         """The function that fills an empty message of a type from a JSON value."""
+        decode = self._message(descriptor)
+        self._fill()
+        return decode
+
+    def field(self, field: FieldDescriptor, /) -> Decode:
+        """The function that sets one field of a message from a JSON value; paths begin with the field's name."""
+        decode = self._field(field)
+        self._fill()
+        return decode
+
+    def _fill(self) -> None:
+        """Fill the tables that are empty yet. Not by recursion: a chain of types may be a long one."""
+        while self._unfilled:
+            self._unfilled[0]()
+            self._unfilled.popleft()  # only now: a table that could not be filled is tried again, and never half used
+
+    def _message(self, descriptor: Descriptor) -> Decode:
         decode = self._messages.get(descriptor)
         if decode is not None:
             return decode
@@ -67,8 +86,7 @@ class Decoders:
         self._messages[descriptor] = decode
         return decode
 
-    def field(self, field: FieldDescriptor, /) -> Decode:
-        """The function that sets one field of a message from a JSON value; paths begin with the field's name."""
+    def _field(self, field: FieldDescriptor) -> Decode:
         if is_map(field):
             write = self._map(field)
         elif field.is_repeated:
@@ -125,18 +143,21 @@ class Decoders:
                         raise FieldError(json_name, f"is given twice, also as {name}")
                 write(member, message)
 
-        self._messages[descriptor] = decode  # before its fields: they may be of this type
-        for field in descriptor.fields:
-            write = self.field(field)
-            by_json_name[field.json_name] = write
-            if field.name != field.json_name:
-                by_proto_name[field.name] = (field.json_name, write)
-        for oneof in descriptor.oneofs:
-            if len(oneof.fields) > 1:
-                for field in oneof.fields:
-                    choices[field.json_name] = (oneof.name, field.json_name)
-                    if field.name not in by_json_name:
-                        choices[field.name] = (oneof.name, field.json_name)
+        def fill() -> None:
+            for field in descriptor.fields:
+                write = self._field(field)
+                by_json_name[field.json_name] = write
+                if field.name != field.json_name:
+                    by_proto_name[field.name] = (field.json_name, write)
+            for oneof in descriptor.oneofs:
+                if len(oneof.fields) > 1:
+                    for field in oneof.fields:
+                        choices[field.json_name] = (oneof.name, field.json_name)
+                        if field.name not in by_json_name:
+                            choices[field.name] = (oneof.name, field.json_name)
+
+        self._messages[descriptor] = decode
+        self._unfilled.append(fill)
         return decode
 
     def _singular(self, field: FieldDescriptor) -> Decode:
@@ -154,7 +175,7 @@ class Decoders:
 
     def _singular_message(self, field: FieldDescriptor) -> Decode:
         name, descriptor = field.name, message_of(field)
-        decode, set_in_parent = self.message(descriptor), method(descriptor, "SetInParent")
+        decode, set_in_parent = self._message(descriptor), method(descriptor, "SetInParent")
 
         def write(value: Any, message: Any) -> None:
             inner = getattr(message, name)
@@ -167,7 +188,7 @@ class Decoders:
         name, ignore_unknown = field.name, self._ignore_unknown
 
         if field.message_type is not None:
-            decode, null = self.message(field.message_type), takes_null(field)
+            decode, null = self._message(field.message_type), takes_null(field)
 
             def write_messages(value: Any, message: Any) -> None:
                 if type(value) is not list:
@@ -227,7 +248,7 @@ class Decoders:
         return write_map
 
     def _map_messages(self, content: FieldDescriptor) -> Callable[[Any, Any, Any], None]:
-        decode = self.message(message_of(content))
+        decode = self._message(message_of(content))
         return lambda entries, key, member: decode(member, entries[key])
 
     def _any(self, value: Any, message: Any) -> None:

@@ -7,6 +7,7 @@ their names in one shared namespace, so types may contain themselves.
 """
 
 import keyword
+from collections import deque
 from collections.abc import Callable
 from itertools import count
 from typing import Any, cast
@@ -33,10 +34,13 @@ class Encoders:
         self._presence: dict[Descriptor, str] = {}
         self._scope: dict[str, Any] = {}
         self._numbers = count()
+        self._unwritten: deque[Descriptor] = deque()
 
     def message(self, descriptor: Descriptor, /) -> Encode:
         """The function that encodes whole messages of a type."""
-        return cast(Encode, self._scope[self._function(descriptor)])
+        name = self._function(descriptor)
+        self._write()
+        return cast(Encode, self._scope[name])
 
     def field(self, field: FieldDescriptor, /) -> Encode:
         """The function that encodes one field of a message: its default where it is unset, None for a message."""
@@ -45,6 +49,7 @@ class Encoders:
         if field.message_type is not None and not field.is_repeated:
             value = f"{value} if {self._has(field)} else None"
         self._define(name, [f"def {name}(m):", f" v = {self._attribute(field)}", f" return {value}"])
+        self._write()
         return cast(Encode, self._scope[name])
 
     def _new_name(self, kind: str) -> str:
@@ -73,14 +78,21 @@ class Encoders:
             name = self._new_name("wrapper")
             self._define(name, [f"def {name}(m):", " v = m.value", f" return {self._scalar(wrapped, 'v')}"])
         else:
-            name = self._bound("message", None)
-            self._functions[descriptor] = name  # before its fields: they may be of this type
+            name = self._new_name("message")
+            self._unwritten.append(descriptor)
+        self._functions[descriptor] = name
+        return name
+
+    def _write(self) -> None:
+        """Write the functions that have only a name yet. Not by recursion: a chain of types may be a long one."""
+        while self._unwritten:
+            descriptor = self._unwritten[0]
+            name = self._functions[descriptor]
             lines = [f"def {name}(m):", " o = {}"]
             for field in descriptor.fields:
                 lines += self._statements(field)
             self._define(name, [*lines, " return o"])
-        self._functions[descriptor] = name
-        return name
+            self._unwritten.popleft()  # only now: what could not be written is tried again, and never left out
 
     def _has(self, field: FieldDescriptor) -> str:
         owner = holder_of(field)

@@ -13,7 +13,7 @@ from typing import Any
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
-from imgateway.adapters.grpc.codec.shapes import enum_of
+from imgateway.adapters.grpc.codec.shapes import enum_of, may_hold_bytes
 from imgateway.adapters.grpc.field_error import FieldError
 
 Read = Callable[[Any], Any]
@@ -251,14 +251,26 @@ def _write_bytes(value: bytes) -> str:
     return binascii.b2a_base64(value, newline=False).decode("ascii")
 
 
+def _write_text(value: Any) -> str:
+    # Of a field that need not be UTF-8 (proto2, or utf8_validation = NONE) protobuf gives bytes where it is not.
+    if type(value) is str:
+        return value
+    raise ValueError("a string is no text")
+
+
 def _write_enum(enum: EnumDescriptor) -> Write:
     names = {number: enum.values_by_number[number].name for number in enum.values_by_number}  # of aliases, the first
     return lambda number: names.get(number, number)
 
 
 def writer(field: FieldDescriptor, /) -> Write | None:
-    """How a value of this scalar field, or one element of it, is written; None if JSON has it as it is."""
+    """How a value of this scalar field, or one element of it, is written; None if JSON has it as it is.
+
+    The function raises ValueError where JSON can't have it.
+    """
     kind = field.type
+    if kind == FieldDescriptor.TYPE_STRING:
+        return _write_text if may_hold_bytes(field) else None
     if kind == FieldDescriptor.TYPE_ENUM:
         enum = enum_of(field)
         return (lambda _: None) if enum.full_name == NULL_VALUE else _write_enum(enum)

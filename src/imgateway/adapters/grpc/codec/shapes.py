@@ -5,6 +5,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.empty_pb2 import Empty
+from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 
@@ -55,3 +56,22 @@ def method(descriptor: Descriptor, name: str, /) -> Callable[..., Any]:
     owner = Empty if any(name in names for names in taken) else GetMessageClass(descriptor)
     found: Callable[..., Any] = getattr(owner, name)
     return found
+
+
+def may_hold_bytes(field: FieldDescriptor, /) -> bool:
+    """Whether messages may have bytes in this string field that are no UTF-8: proto2, or `utf8_validation = NONE`.
+
+    Protobuf has no public word for it, so it is asked to read some.
+    """
+    owner = holder_of(field)
+    message: Any = GetMessageClass(owner)()
+    if field.is_repeated:
+        getattr(message, field.name).append("a")
+    else:
+        setattr(message, field.name, "a")
+    data: bytes = method(owner, "SerializePartialToString")(message)
+    try:
+        method(owner, "MergeFromString")(message, data.removesuffix(b"a") + b"\xff")
+    except (DecodeError, ValueError):
+        return False
+    return True

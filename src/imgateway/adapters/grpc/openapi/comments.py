@@ -1,14 +1,13 @@
 """What a .proto file says in comments: descriptors of a pool no longer have it, the files' own protos do."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     EnumDescriptorProto,
     FileDescriptorProto,
-    FileDescriptorSet,
     SourceCodeInfo,
 )
 
@@ -32,9 +31,9 @@ class Comments:
     Empty where a set was made without `--include_source_info`, and for what servers tell of themselves by reflection.
     """
 
-    def __init__(self, descriptors: FileDescriptorSet, /) -> None:
+    def __init__(self, files: Iterable[FileDescriptorProto], /) -> None:
         self._texts: dict[str, str] = {}
-        for file in descriptors.file:
+        for file in files:
             if file.HasField("source_code_info"):
                 self._read(file)
 
@@ -59,7 +58,9 @@ def summary(comment: str, /) -> str:
 
 
 def _text(location: SourceCodeInfo.Location) -> str:
-    raw = location.leading_comments or location.trailing_comments
+    raw: str | bytes = location.leading_comments or location.trailing_comments
+    if isinstance(raw, bytes):  # where a file was not written in UTF-8
+        raw = raw.decode(errors="replace")
     raw = _FOR_TOOLS.sub("", _INTERNAL.sub("", raw))
     return "\n".join(line.removeprefix(" ").rstrip() for line in raw.split("\n")).strip("\n")
 

@@ -8,7 +8,6 @@ from typing import Final
 
 import msgspec
 from google.protobuf.descriptor import MethodDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from imgateway.adapters.grpc.openapi import problems
 from imgateway.adapters.grpc.openapi.comments import Comments
@@ -28,18 +27,17 @@ _ABOUT: Final = (
 )
 
 
-def document_bytes(table: RouteTable, descriptors: FileDescriptorSet, settings: GrpcSettings, /) -> bytes:
+def document_bytes(table: RouteTable, settings: GrpcSettings, /) -> bytes:
     """The routes of a table as an OpenAPI 3.1 document (JSON); the same routes always give the same bytes.
 
     Routes for HTTP methods that OpenAPI does not have, and those that it can't tell from one before them, are left
     out, and named in `x-left-out`.
 
     Args:
-        table: the routes.
-        descriptors: what the table was made from: comments are only there.
+        table: the routes, and the files, which alone have the comments.
         settings: how fields are called, and which are the gateway's to set.
     """
-    comments, names = Comments(descriptors), FieldNames()
+    comments, names = Comments(table.files), FieldNames()
     methods = [route.method for route in table.routes]
     roots = [message for method in methods for message in (method.input_type, method.output_type)]
     schemas = Schemas(roots, comments, settings.field_names, taken=problems.NAMES)
@@ -49,7 +47,6 @@ def document_bytes(table: RouteTable, descriptors: FileDescriptorSet, settings: 
     made: Schema = {
         "openapi": "3.1.0",
         "info": {"title": "REST API", "version": version("imgateway"), "description": _ABOUT},
-        "servers": [{"url": "/"}],
         "tags": [_tag(tag, comments.of(service)) for service, tag in tags.items()],
         "paths": paths,
         "components": {

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Final
 
 import attrs
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from imgateway.adapters.grpc.openapi.comments import Comments, summary
 from imgateway.adapters.grpc.openapi.parameters import Parameters
@@ -14,6 +14,7 @@ from imgateway.adapters.grpc.openapi.schemas import Schemas
 from imgateway.adapters.grpc.openapi.values import Schema
 from imgateway.adapters.grpc.routing import Route
 from imgateway.adapters.grpc.routing.fields import FieldNames
+from imgateway.adapters.grpc.routing.identity import identity_fields
 
 SECURITY: Final = "bearer"
 _JSON: Final = "application/json"
@@ -28,7 +29,7 @@ class Operations:
     """Makes operations.
 
     Attributes:
-        identity_fields: fields that the gateway sets on private methods, and the document therefore leaves out.
+        identity_fields: names of fields that the gateway sets on private methods; the document leaves them out there.
     """
 
     schemas: Schemas
@@ -50,13 +51,14 @@ class Operations:
             made["deprecated"] = True
         made["security"] = [] if rest.public else [{SECURITY: []}]
         message = method.input_type
-        hidden = () if rest.public else self.identity_fields
+        hidden = () if rest.public else identity_fields(message, self.identity_fields)
         parameters = self.parameters.in_path(path, message, hidden)
         if route.body != "*" and not rest.client_streaming:
             bound = [self.names.path(message, variable.field_path) for variable in route.template.variables]
             if route.body:
                 bound.append(self.names.path(message, (route.body,)))
-            parameters += self.parameters.in_query(message, bound, hidden)
+            bound += [(field,) for field in hidden]
+            parameters += self.parameters.in_query(message, bound)
         if parameters:
             made["parameters"] = parameters
         if rest.client_streaming:
@@ -66,12 +68,12 @@ class Operations:
         answer = {"description": "The answer.", "headers": dict(REQUEST_ID), "content": self._answer(route)}
         return {**made, "responses": {"200": answer, **refusals_of(rest)}}
 
-    def _body(self, route: Route, message: Descriptor, hidden: Collection[str]) -> Schema:
+    def _body(self, route: Route, message: Descriptor, hidden: Collection[FieldDescriptor]) -> Schema:
         if route.body != "*":
             return self.schemas.value(self.names.path(message, (route.body,))[0])
         paths = [self.names.path(message, variable.field_path) for variable in route.template.variables]
         gone = {path[0].name for path in paths if len(path) == 1}
-        gone |= {field.name for field in message.fields if field.name in hidden or field.json_name in hidden}
+        gone |= {field.name for field in hidden}
         return self.schemas.members(message, without=gone) if gone else self.schemas.message(message)
 
     def _answer(self, route: Route) -> Schema:

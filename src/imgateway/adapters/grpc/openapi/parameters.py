@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Final
 
 import attrs
-from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from imgateway.adapters.grpc.openapi.paths import OpenApiPath, PathParameter
 from imgateway.adapters.grpc.openapi.schemas import Schemas
@@ -51,7 +51,7 @@ class Parameters:
         """A variable of a path as the document calls it."""
         return self._joined(self.names.path(message, variable.field_path))
 
-    def in_path(self, path: OpenApiPath, message: Descriptor, hidden: Collection[str], /) -> list[Schema]:
+    def in_path(self, path: OpenApiPath, message: Descriptor, hidden: Collection[FieldDescriptor], /) -> list[Schema]:
         """The parameters of a path, in its order.
 
         Args:
@@ -61,16 +61,14 @@ class Parameters:
         """
         return [self._in_path(parameter, message, hidden) for parameter in path.parameters]
 
-    def in_query(self, message: Descriptor, bound: Collection[FieldPath], hidden: Collection[str], /) -> list[Schema]:
+    def in_query(self, message: Descriptor, bound: Collection[FieldPath], /) -> list[Schema]:
         """The fields of a request that go into its query.
 
         Args:
             message: the request.
-            bound: fields that the path or the body has.
-            hidden: top-level fields that are the gateway's to set.
+            bound: fields that the path or the body has, or that are the gateway's to set.
         """
         taken = [numbers(path) for path in bound]
-        taken += [(f.number,) for f in message.fields if f.name in hidden or f.json_name in hidden]
         return [self._in_query(path) for path in islice(_leaves(message, (), taken), MAX_QUERY_PARAMETERS)]
 
     def _joined(self, path: FieldPath) -> str:
@@ -81,7 +79,7 @@ class Parameters:
         schema = self.schemas.field(path[-1])
         return {key: value for key, value in schema.items() if key not in ("readOnly", "writeOnly")}
 
-    def _in_path(self, parameter: PathParameter, message: Descriptor, hidden: Collection[str]) -> Schema:
+    def _in_path(self, parameter: PathParameter, message: Descriptor, hidden: Collection[FieldDescriptor]) -> Schema:
         made: Schema = {"name": parameter.name, "in": "path", "required": True}
         schema: Schema = {"type": "string"}
         notes = []
@@ -97,7 +95,7 @@ class Parameters:
                 notes.append(f"A part of `{name}`, which is `{pattern}`.")
             elif parameter.name != name:
                 notes.append(f"The field `{name}`.")
-            if len(path) == 1 and (path[0].name in hidden or path[0].json_name in hidden):
+            if len(path) == 1 and path[0] in hidden:
                 notes.append("Always taken from the token, whatever stands here.")
         if parameter.rest:
             notes.append("May be several segments, with slashes between them.")

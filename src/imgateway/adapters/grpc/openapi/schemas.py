@@ -31,10 +31,15 @@ class Schemas:
         self._json = field_names == "json"
         self._names = _named(_reachable(roots), taken)
         self._made: dict[str, Schema] = {}
+        self._referred: list[tuple[str, Descriptor]] = []
 
     @property
     def components(self) -> dict[str, Schema]:
         """Every schema that was referred to, in the order of their names."""
+        # Not by recursion: a chain of messages may be a long one.
+        while self._referred:
+            name, message = self._referred.pop()
+            self._made[name] = self.members(message)
         return dict(sorted(self._made.items()))
 
     def name(self, field: FieldDescriptor, /) -> str:
@@ -48,8 +53,8 @@ class Schemas:
             return known
         name = self._names[message.full_name]
         if name not in self._made:
-            self._made[name] = {}  # first, for messages that contain themselves
-            self._made[name] = self.members(message)
+            self._made[name] = {}
+            self._referred.append((name, message))
         return {"$ref": f"#/components/schemas/{name}"}
 
     def members(self, message: Descriptor, /, *, without: Collection[str] = ()) -> Schema:

@@ -1,6 +1,6 @@
 """The verified user in a request's fields."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -18,8 +18,14 @@ class IdentityError(Exception):
     """The verified user id does not fit the field that it belongs into: this user can't call this method."""
 
 
+def identity_fields(message: Descriptor, names: Iterable[str], /) -> Sequence[FieldDescriptor]:
+    """The top-level fields of such a name, in the proto file or in JSON."""
+    wanted = frozenset(names)
+    return [field for field in message.fields if field.name in wanted or field.json_name in wanted]
+
+
 def identity_setter(message: Descriptor, names: Iterable[str], /) -> Callable[[Message, str], None] | None:
-    """What puts a user id into each top-level field of such a name, in the proto file or in JSON; None without one.
+    """What puts a user id into each of the `identity_fields`; None where there is none.
 
     Strings take every id; integer fields take one that is a decimal number in range, written as such numbers are, so
     that two users never become one. The setter raises `IdentityError` for others.
@@ -29,11 +35,8 @@ def identity_setter(message: Descriptor, names: Iterable[str], /) -> Callable[[M
     """
     texts: list[str] = []
     integers: list[tuple[str, int, int]] = []
-    wanted = frozenset(names)
-    for field in message.fields:
+    for field in identity_fields(message, names):
         name = field.name
-        if name not in wanted and field.json_name not in wanted:
-            continue
         if field.is_repeated:
             raise ValueError(f"the identity field {name} is repeated")
         if field.type == FieldDescriptor.TYPE_STRING:

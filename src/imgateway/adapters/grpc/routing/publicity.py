@@ -7,7 +7,7 @@ import attrs
 
 @attrs.define(eq=False)
 class PublicMethods:
-    """Methods listed as `pkg.Service/Method`, `pkg.Service/*`, or by any other beginning before a `*` at the end."""
+    """Methods listed as `pkg.Service/Method` or `pkg.Service/*`."""
 
     _exact: frozenset[str]
     _beginnings: tuple[str, ...]

@@ -9,7 +9,13 @@ from google.api import annotations_pb2
 from google.protobuf.descriptor import MethodDescriptor
 
 ANY_METHOD: Final = "*"
-"""The HTTP method of a custom rule that takes them all."""
+"""The HTTP method of a custom rule that takes every one but `NOT_ANY`."""
+
+NOT_ANY: Final = frozenset({"CONNECT", "OPTIONS", "TRACE"})
+"""What such a rule is never found by: these speak of a resource or the way to it, and are no calls (RFC 9110, 9.3)."""
+
+COMMON_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
+"""What stands for such a rule where methods are listed."""
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _UNROUTABLE: Final = ("CONNECT", "TRACE")

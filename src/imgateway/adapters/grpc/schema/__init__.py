@@ -1,7 +1,7 @@
 """What services offer: their proto files, from a descriptor set or by asking them."""
 
 from imgateway.adapters.grpc.schema.descriptor_set import read_descriptor_set
-from imgateway.adapters.grpc.schema.files import Loaded, Merged, load, merge
+from imgateway.adapters.grpc.schema.files import Loaded, merge
 from imgateway.adapters.grpc.schema.reflection import reflect
 
-__all__ = ["Loaded", "Merged", "load", "merge", "read_descriptor_set", "reflect"]
+__all__ = ["Loaded", "merge", "read_descriptor_set", "reflect"]

@@ -6,7 +6,7 @@ from typing import Final
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message import DecodeError
 
-from imgateway.adapters.grpc.schema.files import completed, load
+from imgateway.adapters.grpc.schema.files import Loaded, completed, load
 from imgateway.errors import SettingsError
 
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
@@ -16,11 +16,10 @@ _KEY: Final = "grpc.descriptor_set"
 _MAKE: Final = "make it with protoc --include_imports --descriptor_set_out=FILE"
 
 
-def read_descriptor_set(path: str, /) -> FileDescriptorSet:
+def read_descriptor_set(path: str, /) -> Loaded:
     """Read what `protoc --include_imports --descriptor_set_out` wrote. Blocks.
 
-    Files of google/protobuf, google/api and google/rpc that it lacks are added. Every file stands after those it
-    imports.
+    Files of google/protobuf, google/api and google/rpc that it lacks are added.
 
     Raises:
         SettingsError: the file can't be read, or is not a whole set; the line names the key and says what to do.
@@ -48,9 +47,10 @@ def read_descriptor_set(path: str, /) -> FileDescriptorSet:
     if whole.missing:
         name, importer = next(iter(whole.missing.items()))
         raise _wrong(f"{path} lacks {name}, which {importer} imports; {_MAKE}")
-    if problems := load(whole.descriptors).problems:
-        raise SettingsError([f"{_KEY}: {path}: {problem}" for problem in problems])
-    return whole.descriptors
+    loaded = load(whole.files)
+    if loaded.problems:
+        raise SettingsError([f"{_KEY}: {path}: {problem}" for problem in loaded.problems])
+    return loaded
 
 
 def _wrong(why: str) -> SettingsError:

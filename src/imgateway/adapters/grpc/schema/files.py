@@ -1,9 +1,9 @@
 """Sets of proto files: made whole, put in order, joined, loaded."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
-from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 
 from imgateway.adapters.grpc.schema.installed import WELL_KNOWN, installed_file
@@ -17,32 +17,20 @@ class Completed:
         missing: files that are imported and nowhere to be had, each with one that imports it.
     """
 
-    descriptors: FileDescriptorSet
+    files: tuple[FileDescriptorProto, ...]
     missing: Mapping[str, str]
 
 
 @attrs.frozen
-class Merged:
-    """The union of some sets.
-
-    Attributes:
-        problems: one line for each file that two sets have with different content.
-    """
-
-    descriptors: FileDescriptorSet
-    problems: tuple[str, ...]
-
-
-@attrs.frozen
 class Loaded:
-    """A pool, and what went into it.
+    """A pool, and what went into it. Equal to one of the same files and problems.
 
     Attributes:
-        files: those in the pool.
-        problems: one line for each file that had to be left out.
+        files: those in the pool, each after those it imports.
+        problems: one line for each file that had to be left out, or that sets contradict each other about.
     """
 
-    pool: DescriptorPool
+    pool: DescriptorPool = attrs.field(eq=False)
     files: tuple[FileDescriptorProto, ...]
     problems: tuple[str, ...]
 
@@ -51,10 +39,12 @@ def completed(files: Iterable[FileDescriptorProto], /) -> Completed:
     """Order a set and add what every installation has. Of two files of one name the first counts.
 
     Raises:
-        ValueError: files import each other in a circle.
+        ValueError: files import each other in a circle, or a name is no text.
     """
     by_name: dict[str, FileDescriptorProto] = {}
     for file in files:
+        if not all(isinstance(name, str) for name in (file.name, *file.dependency)):  # bytes, where it is no UTF-8
+            raise ValueError("a file's name is no text")
         by_name.setdefault(file.name, file)
     missing: dict[str, str] = {}
     waiting = list(by_name.values())
@@ -68,18 +58,41 @@ def completed(files: Iterable[FileDescriptorProto], /) -> Completed:
             else:
                 by_name[name] = found
                 waiting.append(found)
-    return Completed(FileDescriptorSet(file=_in_order(by_name)), missing)
+    return Completed(tuple(_in_order(by_name)), missing)
 
 
-def merge(sets: Iterable[FileDescriptorSet], /) -> Merged:
+def load(files: Iterable[FileDescriptorProto], /) -> Loaded:
+    """Load what can be loaded into a pool of its own; files that build on one that can't be are left out as well.
+
+    Args:
+        files: each after those it imports.
+    """
+    pool = DescriptorPool()
+    taken: list[FileDescriptorProto] = []
+    problems: list[str] = []
+    out: set[str] = set()
+    for file in files:
+        lacking = next((name for name in file.dependency if name in out), None)
+        why = _refusal(pool, file) if lacking is None else f"imports {lacking}, which is not there"
+        if why is None:
+            taken.append(file)
+        else:
+            out.add(file.name)
+            problems.append(f"{file.name}: {why}")
+    return Loaded(pool, tuple(taken), tuple(problems))
+
+
+def merge(sets: Sequence[Loaded], /) -> Loaded:
     """Join sets, keeping their order. Of two files of one name the first counts.
 
     Files are the same where they differ only in comments and spelt-out defaults; then the one with comments is taken.
     """
+    if len(sets) == 1:
+        return sets[0]
     kept: dict[str, FileDescriptorProto] = {}
     problems: dict[str, str] = {}
-    for descriptors in sets:
-        for file in descriptors.file:
+    for loaded in sets:
+        for file in loaded.files:
             first = kept.setdefault(file.name, file)
             if first is file or file.name.startswith(WELL_KNOWN):
                 continue
@@ -87,31 +100,9 @@ def merge(sets: Iterable[FileDescriptorSet], /) -> Merged:
                 problems[file.name] = f"{file.name}: is there twice with different content, the first counts"
             elif file.HasField("source_code_info") and not first.HasField("source_code_info"):
                 kept[file.name] = file
-    return Merged(FileDescriptorSet(file=kept.values()), tuple(problems.values()))
-
-
-def load(descriptors: FileDescriptorSet, /) -> Loaded:
-    """Load what can be loaded into a pool of its own; files that build on one that can't be are left out as well."""
-    try:
-        ordered = completed(descriptors.file)
-    except ValueError as error:
-        return Loaded(DescriptorPool(), (), (str(error),))
-    pool = DescriptorPool()
-    files: list[FileDescriptorProto] = []
-    problems: list[str] = []
-    out = dict.fromkeys(ordered.missing)
-    for file in ordered.descriptors.file:
-        lacking = next((name for name in file.dependency if name in out), None)
-        if lacking is not None:
-            why: str | None = f"imports {lacking}, which is not there"
-        else:
-            why = _refusal(pool, file)
-        if why is None:
-            files.append(file)
-        else:
-            out[file.name] = None
-            problems.append(f"{file.name}: {why}")
-    return Loaded(pool, tuple(files), tuple(problems))
+    # Every set is whole, so each file of the union still stands after those it imports.
+    joined = load(kept.values())
+    return attrs.evolve(joined, problems=(*problems.values(), *joined.problems))
 
 
 def _refusal(pool: DescriptorPool, file: FileDescriptorProto) -> str | None:

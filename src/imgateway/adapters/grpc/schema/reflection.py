@@ -5,11 +5,11 @@ from typing import Any, Final
 
 import attrs
 import grpc
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
-from imgateway.adapters.grpc.schema.files import completed, load
+from imgateway.adapters.grpc.schema.files import Loaded, completed, load
 from imgateway.adapters.grpc.schema.installed import installed_file
 from imgateway.errors import ServiceUnavailableError
 
@@ -28,8 +28,8 @@ _METHODS: Final = tuple(
 )
 
 
-async def reflect(channel: grpc.aio.Channel, /, *, seconds: float) -> FileDescriptorSet:
-    """The files that describe a server's services, each after those it imports.
+async def reflect(channel: grpc.aio.Channel, /, *, seconds: float) -> Loaded:
+    """The files that describe a server's services.
 
     The services of gRPC itself (`grpc.…`) are left out, and so are those that the server names but can't describe.
     Cancelling ends the call.
@@ -68,7 +68,7 @@ class _Questions:
     files: dict[str, FileDescriptorProto] = attrs.field(factory=dict)
     size: int = 0
 
-    async def ask(self) -> FileDescriptorSet | None:
+    async def ask(self) -> Loaded | None:
         """Everything, or None where the server does not know this version."""
         services = await self._services()
         if services is None:
@@ -80,9 +80,10 @@ class _Questions:
             whole = completed(self.files.values())
         except ValueError as error:
             raise ServiceUnavailableError(f"the server describes itself wrongly: {error}") from None
-        if problems := load(whole.descriptors).problems:
-            raise ServiceUnavailableError(f"the server describes itself wrongly: {problems[0]}")
-        return whole.descriptors
+        loaded = load(whole.files)
+        if loaded.problems:
+            raise ServiceUnavailableError(f"the server describes itself wrongly: {loaded.problems[0]}")
+        return loaded
 
     async def _services(self) -> list[str] | None:
         try:
