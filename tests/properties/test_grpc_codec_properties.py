@@ -138,6 +138,7 @@ def test_what_protobuf_is_lenient_about_is_refused(text: str) -> None:
 
 
 STRICTER = {
+    "null for a repeated value": ('{"repeatedValue": null}', {}),
     "the largest float in its shortest form": ('{"optionalFloat": 3.4028235e38}', {"optionalFloat": 3.4028235e38}),
     "null within a map of nulls": ('{"mapStringNullValue": {"x": null}}', {"mapStringNullValue": {"x": None}}),
 }

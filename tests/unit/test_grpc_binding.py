@@ -78,7 +78,10 @@ def test_path_variables_that_cannot_be_decoded(library: RouteTable, target: str,
     assert refused(library, "GET", target) == (path, why)
 
 
-@pytest.mark.parametrize("number", ["x", "1.5", "9223372036854775808", "1e400", "%20", "0x1", "%D9%A1", "1_0", "+1"])
+@pytest.mark.parametrize(
+    "number",
+    ["x", "1.5", "9223372036854775808", "1e400", "1e99999999999999999999", "%20", "0x1", "%D9%A1", "1_0", "+1"],
+)
 def test_path_variables_that_do_not_fit_their_field(library: RouteTable, number: str) -> None:
     assert refused(library, "GET", f"/api/v1/users/u/books/b/revisions/{number}")[0] == "revision"
 
@@ -171,9 +174,9 @@ def test_two_members_of_a_oneof(library: RouteTable) -> None:
     assert refused(library, "GET", f"{LIST}?by=x&seed=1")[0] == "seed"
 
 
-def test_a_parameter_within_what_the_path_binds_conflicts(library: RouteTable) -> None:
+def test_a_parameter_within_what_the_path_binds_is_none(library: RouteTable) -> None:
     target = "/api/v1/since/2020-01-02T03:04:05Z"
-    assert refused(library, "GET", f"{target}?since.seconds=1") == ("since.seconds", "conflicts with the path")
+    assert refused(library, "GET", f"{target}?since.seconds=1") == ("since.seconds", "can't be given as a parameter")
     assert refused(library, "GET", f"{target}?since=2021-01-02T03:04:05Z") == ("since", "conflicts with the path")
     assert bound(library, "GET", f"{target}?since=2020-01-02T04:04:05%2B01:00") == bound(library, "GET", target)
 

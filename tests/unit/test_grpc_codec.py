@@ -120,6 +120,30 @@ def test_colons_within_text_are_no_members(text: str) -> None:
     assert _written(_read(text)) == json.loads(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ('{"optionalDouble": 1e400}', "optionalDouble"),
+        ('{"optionalInt32": -1e400}', "optionalInt32"),
+        ('{"optionalString": "1e400", "repeatedInt32": [1, 1e999]}', "repeatedInt32[1]"),
+        ('{"unknown": {"a": [{}, %s]}}' % ("9" * 5000), "unknown.a[1]"),
+        ("1e400", ""),
+    ],
+)
+def test_numbers_beyond_every_range_are_refused_by_their_field(text: str, path: str) -> None:
+    refused = _refused(text, LENIENT)
+
+    assert (refused.path, refused.why) == (path, "has a number that is out of every range")
+
+
+@pytest.mark.parametrize("field", ["optionalInt32", "optionalUint64", "optionalSint64", "optionalFixed32"])
+@pytest.mark.parametrize("text", ["1e999999999999999999999", "0e99999999999999999999", "1e-99999999999999999999"])
+def test_exponents_beyond_everything_are_no_integers(field: str, text: str) -> None:
+    refused = _refused(f'{{"{field}": "{text}"}}')
+
+    assert (refused.path, refused.why) == (field, "must be an integer")
+
+
 def _nested(depth: int) -> dict[str, str]:
     return {
         "objects": '{"recursiveMessage":' * (depth - 1) + "{}" + "}" * (depth - 1),

@@ -117,6 +117,12 @@ def test_text_for_a_second_field_of_a_oneof_is_refused() -> None:
         ("repeated_nested_message",),
         ("repeated_nested_message", "a"),
         ("map_string_nested_message", "value"),
+        ("optional_timestamp", "nanos"),
+        ("optional_duration", "seconds"),
+        ("optional_field_mask", "paths"),
+        ("optional_any", "type_url"),
+        ("optional_value", "number_value"),
+        ("optional_int32_wrapper", "value"),
     ],
 )
 def test_fields_that_text_can_not_be(path: tuple[str, ...]) -> None:

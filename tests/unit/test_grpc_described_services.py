@@ -116,6 +116,10 @@ async def test_settings_that_match_nothing_are_told_once_and_when_every_place_ha
     async with transcoding({"good": GOOD, "late": late}, **in_vain) as transcoder:
         await eventually(lambda: serves(transcoder, "good"), "the first place is served")
         assert not warnings(caplog)
+        for message_type in ("x", "y"):
+            answer = await transcoder.message(message_type, b"{}", ALICE, (), 20.0)
+            assert isinstance(answer, RestProblem)
+            assert (answer.status, answer.code) == (503, "UNAVAILABLE")
         asked.set()
         await eventually(lambda: serves(transcoder, "late"), "the second place is served")
         said = warnings(caplog)

@@ -1,6 +1,9 @@
 """JSON text into Python values, refusing what two readers of one text might understand differently."""
 
+import json
+import math
 import re
+from collections.abc import Iterator
 
 import msgspec
 
@@ -52,6 +55,34 @@ def _count(value: object) -> tuple[int, bool]:
         raise FieldError("", f"nests deeper than {MAX_DEPTH} levels") from None
 
 
+def _endless(text: bytes) -> str:
+    """Where the first number is that is no double, in JSON that is well formed otherwise."""
+    number = "a number"
+
+    def places(value: object) -> Iterator[tuple[str, object]]:
+        if type(value) is dict:
+            yield from value.items()
+        elif type(value) is list:
+            yield from ((f"[{index}]", element) for index, element in enumerate(value))
+
+    def find(value: object) -> FieldError | None:
+        if value is number:
+            return FieldError("", "")
+        for place, inner in places(value):
+            if (found := find(inner)) is not None:
+                return found.within(place)
+        return None
+
+    def read(written: str) -> str | None:
+        return None if math.isfinite(float(written)) else number
+
+    try:
+        found = find(json.loads(text, parse_int=read, parse_float=read))
+    except RecursionError:
+        return ""
+    return "" if found is None else found.path
+
+
 def read(text: bytes, /) -> tuple[object, bool]:
     """Decode JSON (RFC 8259).
 
@@ -72,6 +103,8 @@ def read(text: bytes, /) -> tuple[object, bool]:
         raise FieldError("", f"nests deeper than {MAX_DEPTH} levels") from None
     except UnicodeDecodeError:
         raise FieldError("", "is not UTF-8") from None
+    except msgspec.ValidationError:  # of values without a type only numbers are ever invalid
+        raise FieldError(_endless(text), "has a number that is out of every range") from None
     except msgspec.DecodeError as error:
         raise FieldError("", f"is not JSON: {error}") from None
     colons = text.count(b":")

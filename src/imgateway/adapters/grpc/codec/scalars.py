@@ -57,7 +57,10 @@ def _integral(text: str) -> int:
         if _INTEGER.fullmatch(text):
             return int(text)
         if _NUMBER.fullmatch(text):
-            number = Decimal(text)
+            try:
+                number = Decimal(text)
+            except ArithmeticError:  # an exponent beyond even that
+                raise FieldError("", "must be an integer") from None
             # Powers beyond any range are not worth being written out; 10 to a million would take seconds.
             if not number or -_NUMBER_LENGTH < number.adjusted() < 20:
                 numerator, denominator = number.as_integer_ratio()

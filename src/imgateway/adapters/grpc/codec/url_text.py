@@ -21,6 +21,8 @@ def _checked(path: Sequence[FieldDescriptor]) -> FieldDescriptor:
     for outer, inner in pairwise(path):
         if outer.is_repeated or outer.message_type is None:
             raise UnsupportedFieldError(f"{outer.full_name} is no single message that {inner.name} could be in")
+        if well_known.is_special(outer.message_type):
+            raise UnsupportedFieldError(f"{outer.full_name} has a form of its own, without {inner.name}")
         if inner.containing_type is not outer.message_type:
             raise UnsupportedFieldError(f"{inner.full_name} is no field of {outer.message_type.full_name}")
     return path[-1]

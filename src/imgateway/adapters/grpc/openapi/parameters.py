@@ -11,7 +11,7 @@ from imgateway.adapters.grpc.openapi.paths import OpenApiPath, PathParameter
 from imgateway.adapters.grpc.openapi.schemas import Schemas
 from imgateway.adapters.grpc.openapi.values import Schema, is_text, well_known
 from imgateway.adapters.grpc.routing import Variable, Wildcard
-from imgateway.adapters.grpc.routing.fields import FieldNames, FieldPath, numbers, overlap
+from imgateway.adapters.grpc.routing.fields import FieldNames, FieldPath, numbers
 
 MAX_QUERY_DEPTH: Final = 4
 """Fields within fields beyond that are not listed as parameters of a query; they are taken all the same."""
@@ -123,7 +123,7 @@ def _leaves(message: Descriptor, outer: FieldPath, taken: list[tuple[int, ...]])
         path = (*outer, field)
         here = numbers(path)
         inner = field.message_type
-        if any(overlap(here, other) and len(other) <= len(here) for other in taken):
+        if any(here[: len(other)] == other for other in taken):
             continue
         if inner is None or is_text(inner.full_name):
             yield path

@@ -15,7 +15,6 @@ from imgateway.adapters.grpc.routing.fields import (
     FieldPath,
     json_path,
     numbers,
-    overlap,
 )
 from imgateway.adapters.grpc.routing.identity import IdentityError, identity_setter
 from imgateway.adapters.grpc.routing.percent import decoded, decoded_but_slashes
@@ -63,8 +62,8 @@ class Binder:
         variables = [self._variable(message, variable) for variable in template.variables]
         paths = [variable.path for variable in variables]
         for index, path in enumerate(paths):
-            if any(overlap(numbers(path), numbers(other)) for other in paths[:index]):
-                raise ValueError(f"the variable {json_path(path)} overlaps with another one")
+            if any(numbers(path) == numbers(other) for other in paths[:index]):
+                raise ValueError(f"the path has the variable {json_path(path)} twice")
         new: Callable[[], Message] = GetMessageClass(message)
         if body == WHOLE_BODY:
             query: _Query = NoQuery(self.reject)
@@ -91,8 +90,8 @@ class Binder:
             raise ValueError(f"the variable {variable.name}: {path[-1].full_name} is repeated")
         try:
             put = self.codec.text_setter(path)
-        except UnsupportedFieldError:
-            raise ValueError(f"the variable {variable.name}: {path[-1].full_name} can't be written as text") from None
+        except UnsupportedFieldError as error:
+            raise ValueError(f"the variable {variable.name}: {error}") from None
         decode = decoded_but_slashes if variable.several else decoded
         return _PathVariable(path, json_path(path), put, decode)
 

@@ -56,12 +56,6 @@ def numbers(path: FieldPath, /) -> tuple[int, ...]:
     return tuple(field.number for field in path)
 
 
-def overlap(one: tuple[int, ...], other: tuple[int, ...], /) -> bool:
-    """Whether one of two fields, by their numbers, is the other or lies within it."""
-    shorter = min(len(one), len(other))
-    return one[:shorter] == other[:shorter]
-
-
 def value_at(message: Message, path: FieldPath, /) -> object:
     """The value of a field, its default where it is unset. Changes nothing."""
     value: object = message

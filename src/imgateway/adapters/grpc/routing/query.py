@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from imgateway.adapters.grpc.codec import MessageCodec, UnsupportedFieldError
 from imgateway.adapters.grpc.field_error import FieldError
-from imgateway.adapters.grpc.routing.fields import FieldNames, FieldPath, numbers, overlap, value_at
+from imgateway.adapters.grpc.routing.fields import FieldNames, FieldPath, numbers, value_at
 from imgateway.adapters.grpc.routing.percent import decoded_parameter
 
 MAX_PARAMETERS: Final = 1000
@@ -121,9 +121,7 @@ class QueryBinding:
         key = numbers(path)
         if self.body is not None and path[0].number == self.body.number:
             return _refused(key, "belongs into the body")
-        in_path = next((bound for bound in self.in_path if overlap(numbers(bound), key)), None)
-        if in_path is not None and numbers(in_path) != key:
-            return _refused(key, "conflicts with the path")
+        in_path = next((bound for bound in self.in_path if numbers(bound) == key), None)
         try:
             put = self.codec.text_setter(path)
         except UnsupportedFieldError:
