@@ -92,6 +92,11 @@ class BackEnd:
         context.set_trailing_metadata((("x-seen", "last"),))
         return request
 
+    async def boasts(self, request: Any, context: Any) -> Any:
+        """With more metadata than gRPC takes."""
+        context.set_trailing_metadata((("x-seen", "x" * 40_000),))
+        return request
+
     async def counts(self, _: Any, __: Any) -> AsyncIterator[Any]:
         for number in (1, 2, 3):
             yield self.message("Number")(number=number)
@@ -132,6 +137,7 @@ class BackEnd:
             "Hangs": unary(self.hangs, asked, serialise),
             "Garbage": unary(self.echo, asked, lambda _: b"\xff\xff"),
             "Metadata": unary(self.told, asked, serialise),
+            "Boasts": unary(self.boasts, asked, serialise),
             "Counts": stream(self.counts, asked, serialise),
             "Nothing": stream(self.nothing, asked, serialise),
             "Breaks": stream(self.breaks, asked, serialise),

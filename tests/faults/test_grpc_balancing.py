@@ -220,6 +220,14 @@ async def test_a_good_status_without_a_message_is_no_answer() -> None:
 
 
 @pytest.mark.anyio
+async def test_more_metadata_than_grpc_takes_is_the_services_failure() -> None:
+    async with running_back_end() as (_, one), known(one) as made:
+        outcome = await made.balancer.unary(f"{SERVICE}/Boasts", b"", (), 20.0, False)
+        assert isinstance(outcome, RpcFailure)
+        assert (outcome.code, outcome.message) == (RpcCode.INTERNAL, "The service's answer is too large.")
+
+
+@pytest.mark.anyio
 async def test_words_of_the_way_do_not_go_on() -> None:
     async with running_back_end() as (_, one), known(one) as made:
         for code, words in (

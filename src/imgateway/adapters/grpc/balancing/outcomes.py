@@ -29,6 +29,8 @@ _CORE: Final = (
     "Received RST_STREAM",
     "No status received",
 )
+_LIMITS: Final = ("larger than max", "exceeds hard limit")
+"""Of a message, and of metadata."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ def failure_of(error: grpc.aio.AioRpcError, rpc: str, /) -> RpcFailure:
     if details is not None or not of_the_way:
         return RpcFailure(code, words, trailers, details)
     _log.debug("a call failed on its way", extra={"rpc": rpc, "why": f"{code.name}: {words[:500]}"})
-    if code is RpcCode.RESOURCE_EXHAUSTED and "larger than max" in words:
+    if code is RpcCode.RESOURCE_EXHAUSTED and any(sign in words for sign in _LIMITS):
         _log.warning("an answer is too large", extra={"rpc": rpc, "why": words})
         return RpcFailure(RpcCode.INTERNAL, _TOO_LARGE, reached=False)
     return RpcFailure(code, _WORDS.get(code, _FAILED), trailers, reached=False)
