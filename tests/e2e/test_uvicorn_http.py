@@ -380,3 +380,22 @@ async def test_trailers_are_counted() -> None:
         assert (await peer.receive_head()).startswith(b"HTTP/1.1 404 ")
         await peer.send(b"".join(b"X-%d: x\r\n" % n for n in range(200)))
         assert b"HTTP/1.1 431 " in await peer.receive_rest()
+
+
+async def test_trailers_are_no_headers() -> None:
+    """RFC 9110 section 6.5.1: or a client would be authenticated by what a proxy never looked at."""
+    seen: list[list[tuple[bytes, bytes]]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        seen.append(list(scope["headers"]))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    first = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+    first += b"Authorization: a\r\nX-B: b\r\n\r\n"
+    async with serving_app(app) as bound, connection(bound) as peer:
+        await peer.send(first + b"GET / HTTP/1.1\r\nHost: y\r\nConnection: close\r\n\r\n")
+        await peer.receive_rest()
+    assert seen == [[(b"host", b"x"), (b"transfer-encoding", b"chunked")], [(b"host", b"y"), (b"connection", b"close")]]

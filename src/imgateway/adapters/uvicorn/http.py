@@ -124,10 +124,11 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header line, or a trailer line of a chunked body."""
+        """A header line, or a trailer line of a chunked body, which is dropped (RFC 9110 section 6.5.1)."""
         self._head_lines += 1
         self._count(len(name) + len(value) + 4)
-        super().on_header(name, value)
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The request head is complete."""
