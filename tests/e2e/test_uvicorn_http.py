@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
@@ -39,7 +39,9 @@ async def connected(http: type[GatewayHttpProtocol] = GatewayHttpProtocol) -> As
 
 
 @asynccontextmanager
-async def large_answers(size: int, keep_alive: float) -> AsyncIterator[tuple[BoundServer, ServerState]]:
+async def large_answers(
+    size: int, keep_alive: float, endpoint: Callable[[Request], Awaitable[PlainTextResponse]] | None = None
+) -> AsyncIterator[tuple[BoundServer, ServerState]]:
     """A server in a hurry, and what it knows of its connections."""
     states: list[ServerState] = []
 
@@ -53,7 +55,7 @@ async def large_answers(size: int, keep_alive: float) -> AsyncIterator[tuple[Bou
         return PlainTextResponse(b"x" * size)
 
     host = EchoHost()
-    host.app = Starlette(routes=[Route("/attached", app)])
+    host.app = Starlette(routes=[Route("/attached", endpoint or app, methods=["GET", "POST"])])
     async with echo_server(host, http=Protocol) as bound:
         async with connection(bound):
             while not states:
@@ -176,6 +178,42 @@ async def test_a_client_that_reads_slowly_gets_it_all() -> None:
             received += len(await peer.receive_some(450_000))
             await anyio.sleep(0.05)
         assert received + len(await peer.receive_rest()) > 8_000_000
+
+
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [("Content-Length: 1000", b"a"), ("Transfer-Encoding: chunked", b"1\r\na\r\n")],
+)
+@pytest.mark.parametrize("trickles", [False, True])
+async def test_an_unread_body_does_not_keep_the_connection(head: str, more: bytes, trickles: bool) -> None:
+    async with large_answers(10, 0.2) as (bound, state), connection(bound) as peer:
+        await peer.send(f"{HEAD}{head}\r\n\r\n".encode())
+        await peer.receive_head()
+        await peer.receive_some(10)
+        await peer.send(more)
+        while state.connections:
+            if trickles:
+                with suppress(anyio.BrokenResourceError):
+                    await peer.send(more)
+            await anyio.sleep(0.01)
+
+
+async def test_a_request_behind_an_unread_body_is_waited_for_as_any_other() -> None:
+    """Its answer takes longer than an idle connection may live."""
+    keep_alive = 0.3
+
+    async def app(request: Request) -> PlainTextResponse:
+        if request.method == "POST":
+            await anyio.sleep(1.5 * keep_alive)
+        return PlainTextResponse(request.method)
+
+    async with large_answers(0, keep_alive, app) as (bound, _), connection(bound) as peer:
+        await peer.send(HEAD.encode() + b"Content-Length: 2\r\n\r\n")
+        await peer.receive_head()
+        assert await peer.receive_some(3) == b"GET"
+        await peer.send(b"{}" + HEAD.replace("GET", "POST").encode() + b"\r\n")
+        assert (await peer.receive_head()).startswith(b"HTTP/1.1 200 ")
+        assert await peer.receive_some(4) == b"POST"
 
 
 # Size.

@@ -30,7 +30,8 @@ class GatewayHttpProtocol(HttpToolsProtocol):
 
     Attributes:
         head_seconds: how long a client may take for a request head, from the connection or from the first byte of a
-            later request; then it is cut off. Idle keep-alive is limited by uvicorn's `timeout_keep_alive`.
+            later request; then it is cut off. Idle keep-alive is limited by uvicorn's `timeout_keep_alive`, and so is
+            what is left of a body after the answer.
         stall_seconds: how long a client may take nothing of an answer that waits for it; then it is cut off. What the
             kernel has taken does not wait, and it takes more only when a good part of its own buffer is empty.
         max_head_bytes: the largest request head.
@@ -76,7 +77,9 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         """Bytes from the client."""
         if self._refused:
             return
-        self._unset_keepalive_if_required()
+        # What still comes of a body whose request is answered does not keep the connection alive.
+        if self._in_head or self._is_answering():
+            self._unset_keepalive_if_required()
         if self._in_head and self._deadline is None and not self._is_answering():
             self._start_deadline()
         try:
@@ -134,6 +137,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         """The request head is complete."""
         self._in_head = False
         self._stop_deadline()
+        self._unset_keepalive_if_required()  # where the head came together with the rest of an unread body
         before = self.cycle
         super().on_headers_complete()
         cycle = self.cycle
