@@ -370,6 +370,36 @@ async def test_nonsense_behind_a_request_that_is_being_answered(caplog: pytest.L
     assert caplog.text == ""
 
 
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": True})])
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("behind", [0, 1])
+async def test_a_client_that_leaves_is_noticed(behind: int, fails: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """Also with further requests behind the one that is being answered; what is still sent goes nowhere, silently."""
+    seen: list[str] = []
+    over = anyio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((await receive())["type"])
+        if fails:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"200000")]})
+        seen.append((await receive())["type"])
+        if not fails:
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"200000")]})
+            await send({"type": "http.response.body", "body": b"x" * 200_000})
+        over.set()
+        if fails:
+            raise ValueError
+
+    async with serving_app(app) as bound, connection(bound) as peer:
+        await peer.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * (1 + behind))
+        while not seen:
+            await anyio.sleep(0.01)
+        await peer.reset()
+        await over.wait()
+    assert seen == ["http.request", "http.disconnect"]
+    assert fails or caplog.text == ""
+
+
 @pytest.mark.parametrize("size", [0, 5, 200_000])
 @pytest.mark.parametrize("known", [True, False])
 async def test_an_answer_is_whole_however_it_is_written(size: int, known: bool) -> None:

@@ -5,8 +5,9 @@ from http import HTTPStatus
 from typing import Any
 
 import httptools
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from imgateway.adapters.uvicorn.joining import JoiningTransport
@@ -55,6 +56,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self.access_log = False
         self._deadline: asyncio.TimerHandle | None = None
         self._stalling: asyncio.TimerHandle | None = None
+        self._running: RequestResponseCycle | None = None
         self._in_head = True
         self._head_bytes = 0
         self._head_lines = 0
@@ -71,6 +73,10 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         """The socket is gone."""
         self._stop_deadline()
         self._stop_stalling()
+        # uvicorn tells the latest request of it; with pipelining another one is being answered.
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -149,6 +155,10 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._in_head = True
         self._message_ended = True
         super().on_message_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _count(self, size: int) -> None:
         self._head_bytes += size

@@ -47,7 +47,8 @@ class JoiningTransport:
     def close(self) -> None:
         """Close behind what was written."""
         if self._head:
-            self._transport.write(self._head)
+            if not self._cycle.disconnected:  # else uvloop raises
+                self._transport.write(self._head)
             self._head = b""
         self._transport.close()
         self._on_close()
