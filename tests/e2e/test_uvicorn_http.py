@@ -275,6 +275,68 @@ async def test_small_requests_may_be_as_many_as_a_client_likes() -> None:
             assert b"HTTP/1.1 404 " in await peer.receive_head()
 
 
+# What the application gets.
+
+
+async def headers_of(request: bytes) -> list[list[tuple[bytes, bytes]]]:
+    """Of each request in `request`, as the application sees them once it has read the body."""
+    seen: list[list[tuple[bytes, bytes]]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        seen.append(list(scope["headers"]))
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serving_app(app) as bound, connection(bound) as peer:
+        await peer.send(request)
+        await peer.receive_rest()
+    return seen
+
+
+async def test_trailers_are_no_headers() -> None:
+    """RFC 9110 section 6.5.1: or a client would be authenticated by what a proxy never looked at."""
+    first = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+    first += b"Authorization: a\r\nX-B: b\r\n\r\n"
+    assert await headers_of(first + b"GET / HTTP/1.1\r\nHost: y\r\nConnection: close\r\n\r\n") == [
+        [(b"host", b"x"), (b"transfer-encoding", b"chunked")],
+        [(b"host", b"y"), (b"connection", b"close")],
+    ]
+
+
+async def test_white_space_around_a_value_is_none_of_it() -> None:
+    """RFC 9110 section 5.5. What is within it is, also in front of an empty one."""
+    lines = [b"Host: \t x\t ", b"Content-Length: 0 ", b"A: a \t b \t", b"B: \t ", b"Connection: close\t"]
+    assert await headers_of(b"\r\n".join([b"GET / HTTP/1.1", *lines, b"", b""])) == [
+        [(b"host", b"x"), (b"content-length", b"0"), (b"a", b"a \t b"), (b"b", b""), (b"connection", b"close")]
+    ]
+
+
+@pytest.mark.parametrize("line", [b"Content-Length: 2\t ", b"Transfer-Encoding: chunked "])
+async def test_white_space_moves_no_bounds_of_a_body(line: bytes) -> None:
+    """The parser decides on these by itself, before they are stripped."""
+    body = b"{}" if b"Length" in line else b"2\r\n{}\r\n0\r\n\r\n"
+    head = b"POST / HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n"
+    seen = await headers_of(head + body + b"GET / HTTP/1.1\r\nHost: y\r\nConnection: close\r\n\r\n")
+    assert [lines[0] for lines in seen] == [(b"host", b"x"), (b"host", b"y")]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"Transfer-Encoding: chunked\t",
+        b"Transfer-Encoding: chunked\x0b",
+        b"Transfer-Encoding: xchunked",
+        b"Content-Length: 2\x0c",
+        b"Content-Length: 1 2",
+    ],
+)
+async def test_bounds_that_two_parsers_could_take_for_different_ones_are_refused(line: bytes) -> None:
+    body = b"2\r\n{}\r\n0\r\n\r\n"
+    assert (await answer(b"POST / HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n" + body)).startswith(b"HTTP/1.1 400 ")
+
+
 # Upgrades.
 
 
@@ -448,22 +510,3 @@ async def test_trailers_are_counted() -> None:
         assert (await peer.receive_head()).startswith(b"HTTP/1.1 404 ")
         await peer.send(b"".join(b"X-%d: x\r\n" % n for n in range(200)))
         assert b"HTTP/1.1 431 " in await peer.receive_rest()
-
-
-async def test_trailers_are_no_headers() -> None:
-    """RFC 9110 section 6.5.1: or a client would be authenticated by what a proxy never looked at."""
-    seen: list[list[tuple[bytes, bytes]]] = []
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        while (await receive()).get("more_body"):
-            pass
-        seen.append(list(scope["headers"]))
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-    first = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
-    first += b"Authorization: a\r\nX-B: b\r\n\r\n"
-    async with serving_app(app) as bound, connection(bound) as peer:
-        await peer.send(first + b"GET / HTTP/1.1\r\nHost: y\r\nConnection: close\r\n\r\n")
-        await peer.receive_rest()
-    assert seen == [[(b"host", b"x"), (b"transfer-encoding", b"chunked")], [(b"host", b"y"), (b"connection", b"close")]]

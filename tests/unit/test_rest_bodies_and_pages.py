@@ -42,7 +42,13 @@ async def post(house: RestHouse, line: Line, *headers: tuple[str, str], path: st
 
 
 @pytest.mark.parametrize(
-    "headers", [[], [("Content-Type", "application/json")], [("Content-Type", 'Application/JSON; charset="UTF-8"')]]
+    "headers",
+    [
+        [],
+        [("Content-Type", "application/json")],
+        [("Content-Type", 'Application/JSON; charset="UTF-8"')],
+        [("Content-Encoding", "Identity")],
+    ],
 )
 async def test_a_body_is_read(house: RestHouse, headers: list[tuple[str, str]]) -> None:
     answer = await house.ask("POST", "/api/notes", headers, body=b'{"a": 1}', token="alice")

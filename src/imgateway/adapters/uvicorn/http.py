@@ -137,7 +137,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._head_lines += 1
         self._count(len(name) + len(value) + 4)
         if self._in_head:
-            super().on_header(name, value)
+            super().on_header(name, value.strip(b" \t"))  # RFC 9110 section 5.5
 
     def on_headers_complete(self) -> None:
         """The request head is complete."""

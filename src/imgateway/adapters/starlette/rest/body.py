@@ -11,7 +11,8 @@ from imgateway.rpc import RestProblem
 def announced_problem(exchange: Exchange, max_bytes: int, /) -> RestProblem | None:
     """What is wrong with a body by its head alone."""
     headers = exchange.headers
-    if not is_json(headers.get(b"content-type")) or headers.get(b"content-encoding", b"identity") != b"identity":
+    coding = headers.get(b"content-encoding", b"identity").lower()  # RFC 9110 section 8.4.1
+    if not is_json(headers.get(b"content-type")) or coding != b"identity":
         return NOT_JSON
     if not exchange.repeated.isdisjoint((b"content-type", b"content-encoding")):
         return invalid("Content-Type and Content-Encoding must not be repeated.")
