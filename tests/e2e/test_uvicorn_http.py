@@ -327,7 +327,6 @@ async def test_white_space_moves_no_bounds_of_a_body(line: bytes) -> None:
     [
         b"Transfer-Encoding: chunked\t",
         b"Transfer-Encoding: chunked\x0b",
-        b"Transfer-Encoding: xchunked",
         b"Content-Length: 2\x0c",
         b"Content-Length: 1 2",
     ],
@@ -390,6 +389,48 @@ async def test_a_connection_header_with_several_words_upgrades() -> None:
 )
 async def test_broken_requests_are_refused(request_: bytes) -> None:
     assert b"HTTP/1.1 400 " in await answer(request_)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nhost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+        (upgrade(leave_out="Host"), 400),
+        (upgrade(add=["Host: x"]), 400),
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+        (b"GET / HTTP/0.9\r\nHost: x\r\n\r\n", 505),
+        (b"GET /\r\n\r\n", 505),
+        (upgrade().replace(b"HTTP/1.1", b"HTTP/2.0", 1), 505),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: ,chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 501),
+        (
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            501,
+        ),
+    ],
+)
+async def test_heads_that_are_refused(request_: bytes, status: int) -> None:
+    """RFC 9112 sections 3.2 and 6.1, and RFC 9110 section 15.6.6."""
+    response = await answer(request_)
+    assert response.startswith(b"HTTP/1.1 %d " % status)
+    assert b"\r\nconnection: close\r\n" in response
+    assert response.count(b"content-length:") == 1
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
+    ],
+)
+async def test_heads_that_are_not_refused(request_: bytes) -> None:
+    """HTTP/1.0 knows no Host, and it may be empty where a request has no authority."""
+    assert (await answer(request_)).startswith(b"HTTP/1.1 404 ")
 
 
 async def test_a_request_that_breaks_off_in_its_body_is_refused(caplog: pytest.LogCaptureFixture) -> None:

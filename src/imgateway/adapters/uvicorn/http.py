@@ -10,22 +10,31 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from imgateway.adapters.uvicorn.heads import head_problem
 from imgateway.adapters.uvicorn.joining import JoiningTransport
 from imgateway.adapters.uvicorn.logs import QUIET
 from imgateway.adapters.uvicorn.problems import Headers, problem_response
 
+_TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request head is too large."
 
-class _HeadTooLargeError(Exception):
+
+class _RefusedError(Exception):
     """Raised inside the parser's callbacks to stop it."""
+
+    def __init__(self, status: HTTPStatus, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
 
 
 class GatewayHttpProtocol(HttpToolsProtocol):
     """Give it to uvicorn as `http=`.
 
     A refusal is a problem body (RFC 9457) and the end of the connection. Refused are a request head that is too large
-    (431) and upgrades to WebSocket by another method than GET (405), over HTTP/1.0 (400), of another version than 13
-    (426), and those with a body or followed by data before the answer (400): a client must wait for it (RFC 6455
-    section 4.1), and passing such data on could make two parsers disagree on where a message begins.
+    (431) or has no Host or several (400), other versions of HTTP (505), other transfer codings than chunked (501), and
+    upgrades to WebSocket by another method than GET (405), over HTTP/1.0 (400), of another version than 13 (426), and
+    those with a body or followed by data before the answer (400): a client must wait for it (RFC 6455 section 4.1), and
+    passing such data on could make two parsers disagree on where a message begins.
 
     Nothing is logged: uvicorn's lines carry the query string, and so tokens.
 
@@ -94,8 +103,9 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             if self._should_upgrade():
                 self._upgrade(followed=upgrade.args[0] < len(data))
         except httptools.HttpParserError as error:
-            if isinstance(error.__context__, _HeadTooLargeError):
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request head is too large.")
+            why = error.__context__
+            if isinstance(why, _RefusedError):
+                self._refuse(why.status, why.detail)
             else:
                 self._refuse(HTTPStatus.BAD_REQUEST, "This is not a valid HTTP request.")
         else:
@@ -104,7 +114,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
             self._unparsed = self._unparsed + len(data) if self._in_head and not self._message_ended else 0
             self._message_ended = False
             if self._unparsed > self.max_head_bytes:
-                self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request head is too large.")
+                self._refuse(*_TOO_LARGE)
 
     def pause_writing(self) -> None:
         """Much of an answer waits for the client."""
@@ -144,6 +154,9 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._in_head = False
         self._stop_deadline()
         self._unset_keepalive_if_required()  # where the head came together with the rest of an unread body
+        problem = head_problem(self.parser.get_http_version(), self.headers)
+        if problem is not None:
+            raise _RefusedError(*problem)
         before = self.cycle
         super().on_headers_complete()
         cycle = self.cycle
@@ -163,7 +176,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
     def _count(self, size: int) -> None:
         self._head_bytes += size
         if self._head_bytes > self.max_head_bytes or self._head_lines > self.max_head_lines:
-            raise _HeadTooLargeError
+            raise _RefusedError(*_TOO_LARGE)
 
     def _is_answering(self) -> bool:
         # uvicorn declares it as never None, but before the first request it is.
