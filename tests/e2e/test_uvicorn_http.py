@@ -375,6 +375,65 @@ async def test_a_connection_header_with_several_words_upgrades() -> None:
         assert (await peer.receive_head()).startswith(b"HTTP/1.1 101 ")
 
 
+OFFER = b"Host: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+INNER = b"GET /inner HTTP/1.1\r\nHost: x\r\n\r\n"
+CHUNKS = b"%x\r\n%b\r\n0\r\n\r\n" % (len(INNER), INNER)
+LAST = b"GET /last HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+    ("head", "body", "seen"),
+    [
+        (b"POST / HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n" % (OFFER, len(INNER)), INNER, INNER),
+        (b"POST / HTTP/1.1\r\n%bTransfer-Encoding: chunked\r\n\r\n" % OFFER, CHUNKS, INNER),
+        (b"GET / HTTP/1.1\r\n%b\r\n" % OFFER, b"", b""),
+        (b"CONNECT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(INNER), INNER, INNER),
+    ],
+)
+async def test_an_upgrade_that_is_not_taken_up_changes_nothing(
+    head: bytes, body: bytes, seen: bytes, together: bool
+) -> None:
+    """RFC 9110 section 7.8: above all, a body is no further request."""
+    got: list[tuple[str, bytes]] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        whole, more = b"", True
+        while more:
+            message = await receive()
+            whole += message["body"]
+            more = message["more_body"]
+        got.append((scope["path"], whole))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with serving_app(app) as bound, connection(bound) as peer:
+        if together:
+            await peer.send(head + body + head + body + LAST)
+        else:
+            for _ in range(2):
+                await peer.send(head)
+                if body:
+                    await anyio.sleep(0.05)
+                    await peer.send(body[:10])
+                    await peer.send(body[10:])
+                await peer.receive_head()
+            await peer.send(LAST)
+        await peer.receive_rest()
+    assert got == [("/", seen), ("/", seen), ("/last", b"")]
+
+
+async def test_an_upgrade_to_websocket_behind_one_that_is_not_taken_up() -> None:
+    async with connected() as (_, peer):
+        await peer.send(b"GET / HTTP/1.1\r\n%b\r\n" % OFFER)
+        await peer.receive_head()
+        assert await peer.receive_some(9) == b"Not Found"
+        await peer.send(upgrade())
+        assert (await peer.receive_head()).startswith(b"HTTP/1.1 101 ")
+        await peer.send_text("hello")
+        assert (await peer.receive_frame()).payload == b"hello"
+
+
 # Requests that are no HTTP.
 
 

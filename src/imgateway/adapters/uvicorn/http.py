@@ -13,6 +13,7 @@ from uvicorn.server import ServerState
 from imgateway.adapters.uvicorn.heads import head_problem
 from imgateway.adapters.uvicorn.joining import JoiningTransport
 from imgateway.adapters.uvicorn.logs import QUIET
+from imgateway.adapters.uvicorn.offers import parse_behind_head
 from imgateway.adapters.uvicorn.problems import Headers, problem_response
 
 _TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request head is too large."
@@ -34,7 +35,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
     (431) or has no Host or several (400), other versions of HTTP (505), other transfer codings than chunked (501), and
     upgrades to WebSocket by another method than GET (405), over HTTP/1.0 (400), of another version than 13 (426), and
     those with a body or followed by data before the answer (400): a client must wait for it (RFC 6455 section 4.1), and
-    passing such data on could make two parsers disagree on where a message begins.
+    passing such data on could make two parsers disagree on where a message begins. Other upgrades are not taken up.
 
     Nothing is logged: uvicorn's lines carry the query string, and so tokens.
 
@@ -71,6 +72,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._head_lines = 0
         self._unparsed = 0
         self._message_ended = False
+        self._offered = False
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -98,10 +100,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         if self._in_head and self._deadline is None and not self._is_answering():
             self._start_deadline()
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            if self._should_upgrade():
-                self._upgrade(followed=upgrade.args[0] < len(data))
+            self._parse(data)
         except httptools.HttpParserError as error:
             why = error.__context__
             if isinstance(why, _RefusedError):
@@ -157,6 +156,7 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         problem = head_problem(self.parser.get_http_version(), self.headers)
         if problem is not None:
             raise _RefusedError(*problem)
+        self._offered = self.parser.should_upgrade() and not self._should_upgrade()
         before = self.cycle
         super().on_headers_complete()
         cycle = self.cycle
@@ -165,9 +165,26 @@ class GatewayHttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request's body is complete."""
+        if self._offered:  # httptools says so at the end of such a head
+            self._offered = False
+            return
         self._in_head = True
         self._message_ended = True
         super().on_message_complete()
+
+    def _parse(self, data: bytes) -> None:
+        rest: bytes | memoryview = data
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                if self._should_upgrade():
+                    self._upgrade(followed=upgrade.args[0] < len(rest))
+                    return
+                rest = memoryview(rest)[upgrade.args[0] :]
+            else:
+                return
+            parse_behind_head(self)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
