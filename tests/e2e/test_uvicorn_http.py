@@ -580,6 +580,57 @@ async def test_an_answer_is_whole_however_it_is_written(size: int, known: bool) 
             assert (head.content, head.headers.get("content-length")) == (b"", str(size) if known else None)
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("headers", [[], [(b"Transfer-Encoding", b"chunked")], [(b"content-length", b"6")]])
+async def test_answers_to_http_1_0_have_no_chunks(method: str, headers: list[tuple[bytes, bytes]]) -> None:
+    """RFC 9112 section 6.1. The body ends with the connection."""
+    over = anyio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"one", "more_body": True})
+        await over.wait()
+        await send({"type": "http.response.body", "body": b"two"})
+
+    async with serving_app(app) as bound, connection(bound) as peer:
+        await peer.send(f"{method} / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n".encode())
+        head = await peer.receive_head()
+        assert b"transfer-encoding" not in head.lower()
+        assert b"\r\nconnection: close\r\n" in head
+        if method == "GET":
+            assert await peer.receive_some(3) == b"one"
+        over.set()
+        assert await peer.receive_rest() == (b"two" if method == "GET" else b"")
+
+
+async def test_a_head_of_unknown_length_does_not_wait_with_http_1_0_either() -> None:
+    over = anyio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await over.wait()
+        await send({"type": "http.response.body", "body": b"x"})
+
+    async with serving_app(app) as bound, connection(bound) as peer:
+        await peer.send(b"GET / HTTP/1.0\r\n\r\n")
+        assert (await peer.receive_head()).startswith(b"HTTP/1.1 200 ")
+        over.set()
+        assert await peer.receive_rest() == b"x"
+
+
+async def test_http_1_0_is_not_asked_to_go_on() -> None:
+    """RFC 9110 section 10.1.1."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x"})
+
+    async with serving_app(app) as bound, connection(bound) as peer:
+        await peer.send(b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}")
+        assert (await peer.receive_head()).startswith(b"HTTP/1.1 200 ")
+
+
 async def test_a_head_whose_body_fails_is_written_before_the_end(caplog: pytest.LogCaptureFixture) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})

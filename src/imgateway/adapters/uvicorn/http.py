@@ -15,6 +15,7 @@ from imgateway.adapters.uvicorn.joining import JoiningTransport
 from imgateway.adapters.uvicorn.logs import QUIET
 from imgateway.adapters.uvicorn.offers import parse_behind_head
 from imgateway.adapters.uvicorn.problems import Headers, problem_response
+from imgateway.adapters.uvicorn.until_close import UntilClose
 
 _TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request head is too large."
 
@@ -162,6 +163,8 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         cycle = self.cycle
         if cycle is not before:  # else it is an upgrade
             cycle.transport = JoiningTransport(self.transport, cycle, self._watch_stalling)  # type: ignore[assignment]  # all that it uses
+            if cycle.scope["http_version"] == "1.0":
+                cycle.send = UntilClose(cycle).send  # type: ignore[method-assign]  # it calls it by the instance
 
     def on_message_complete(self) -> None:
         """The request's body is complete."""
