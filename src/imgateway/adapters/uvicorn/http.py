@@ -147,7 +147,12 @@ class GatewayHttpProtocol(HttpToolsProtocol):
         self._head_lines += 1
         self._count(len(name) + len(value) + 4)
         if self._in_head:
-            super().on_header(name, value.strip(b" \t"))  # RFC 9110 section 5.5
+            # As uvicorn does it, without a call for each line.
+            name = name.lower()
+            value = value.strip(b" \t")  # RFC 9110 section 5.5
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """The request head is complete."""
