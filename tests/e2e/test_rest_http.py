@@ -176,6 +176,18 @@ async def test_a_long_body_is_answered_before_the_end(served: Both) -> None:
         assert (await status_of(client))[0] == 413
 
 
+async def test_a_body_that_nobody_reads_does_not_cost_its_client_the_answer(served: Both) -> None:
+    """It sends slowly, and wants the connection to end."""
+    running, _ = served
+    async with peer(running) as client:
+        await client.send(request("/api/notes", "POST", "Connection: close", "Content-Length: 90000"))
+        assert (await client.receive_head()).startswith(b"HTTP/1.1 401 ")
+        for _ in range(9):
+            await client.send(b"x" * 10_000)
+            await anyio.sleep(0.01)
+        assert b"UNAUTHENTICATED" in await client.receive_rest()
+
+
 async def test_expecting_clients_are_asked_to_go_on_or_not(served: Both) -> None:
     running, _ = served
     lines = f"Authorization: Bearer {mint()}", "Expect: 100-continue"

@@ -1,102 +1,20 @@
 """What clients may not do before their request is complete."""
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import suppress
 from typing import Any
 
 import anyio
-import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from tests.e2e.echo_app import EchoHost, echo_server
-from uvicorn.server import ServerState
+from tests.e2e.http_servers import HEAD, Hurried, answer, connected, connection, large_answers, serving_app, upgrade
 
-from imgateway.adapters.uvicorn import BoundServer, GatewayHttpProtocol, server_config, serving
-from imgateway.testing.raw_peer import TEXT, RawPeer, client_frame, upgrade_request
+from imgateway.testing.raw_peer import TEXT, client_frame
 
 pytestmark = pytest.mark.anyio
-
-PATIENCE = 20
-HEAD = "GET /attached HTTP/1.1\r\nHost: localhost\r\n"
-
-
-class Hurried(GatewayHttpProtocol):
-    """Gives clients a fraction of a second."""
-
-    head_seconds = 0.3
-    stall_seconds = 0.3
-
-
-@asynccontextmanager
-async def connected(http: type[GatewayHttpProtocol] = GatewayHttpProtocol) -> AsyncIterator[tuple[EchoHost, RawPeer]]:
-    host = EchoHost()
-    async with echo_server(host, http=http) as bound, connection(bound) as peer:
-        yield host, peer
-
-
-@asynccontextmanager
-async def large_answers(size: int, keep_alive: float) -> AsyncIterator[tuple[BoundServer, ServerState]]:
-    """A server in a hurry, and what it knows of its connections."""
-    states: list[ServerState] = []
-
-    class Protocol(Hurried):
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-            super().connection_made(transport)
-            self.timeout_keep_alive = keep_alive  # type: ignore[assignment]  # a fraction will do
-            states.append(self.server_state)
-
-    async def app(_: Request) -> PlainTextResponse:
-        return PlainTextResponse(b"x" * size)
-
-    host = EchoHost()
-    host.app = Starlette(routes=[Route("/attached", app)])
-    async with echo_server(host, http=Protocol) as bound:
-        async with connection(bound):
-            while not states:
-                await anyio.sleep(0.01)
-        while states[0].connections:
-            await anyio.sleep(0.01)
-        yield bound, states[0]
-
-
-@asynccontextmanager
-async def connection(bound: BoundServer, *, receive_buffer: int | None = None) -> AsyncIterator[RawPeer]:
-    peer = await RawPeer.connect(bound.host, bound.port, receive_buffer=receive_buffer)
-    try:
-        with anyio.fail_after(PATIENCE):
-            yield peer
-    finally:
-        await peer.aclose()
-
-
-@asynccontextmanager
-async def serving_app(app: Callable[[Any, Any, Any], Awaitable[None]]) -> AsyncIterator[BoundServer]:
-    async def with_lifespan(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] == "lifespan":
-            for step in ("startup", "shutdown"):
-                await receive()
-                await send({"type": f"lifespan.{step}.complete"})
-        else:
-            await app(scope, receive, send)
-
-    async with serving(server_config(with_lifespan, host="127.0.0.1", port=0, max_frame_bytes=1000)) as bound:
-        yield bound
-
-
-async def answer(request: bytes) -> bytes:
-    async with connected() as (_, peer):
-        await peer.send(request)
-        return await peer.receive_rest()
-
-
-def upgrade(*, leave_out: str = "", add: Sequence[str] = ()) -> bytes:
-    lines = upgrade_request("/attached").decode().split("\r\n")[:-2]
-    lines = [line for line in lines if not leave_out or not line.lower().startswith(leave_out.lower())]
-    return "\r\n".join([*lines, *add, "", ""]).encode()
 
 
 # Time.
@@ -176,6 +94,42 @@ async def test_a_client_that_reads_slowly_gets_it_all() -> None:
             received += len(await peer.receive_some(450_000))
             await anyio.sleep(0.05)
         assert received + len(await peer.receive_rest()) > 8_000_000
+
+
+@pytest.mark.parametrize(
+    ("head", "more"),
+    [("Content-Length: 1000", b"a"), ("Transfer-Encoding: chunked", b"1\r\na\r\n")],
+)
+@pytest.mark.parametrize("trickles", [False, True])
+async def test_an_unread_body_does_not_keep_the_connection(head: str, more: bytes, trickles: bool) -> None:
+    async with large_answers(10, 0.2) as (bound, state), connection(bound) as peer:
+        await peer.send(f"{HEAD}{head}\r\n\r\n".encode())
+        await peer.receive_head()
+        await peer.receive_some(10)
+        await peer.send(more)
+        while state.connections:
+            if trickles:
+                with suppress(anyio.BrokenResourceError):
+                    await peer.send(more)
+            await anyio.sleep(0.01)
+
+
+async def test_a_request_behind_an_unread_body_is_waited_for_as_any_other() -> None:
+    """Its answer takes longer than an idle connection may live."""
+    keep_alive = 0.3
+
+    async def app(request: Request) -> PlainTextResponse:
+        if request.method == "POST":
+            await anyio.sleep(1.5 * keep_alive)
+        return PlainTextResponse(request.method)
+
+    async with large_answers(0, keep_alive, app) as (bound, _), connection(bound) as peer:
+        await peer.send(HEAD.encode() + b"Content-Length: 2\r\n\r\n")
+        await peer.receive_head()
+        assert await peer.receive_some(3) == b"GET"
+        await peer.send(b"{}" + HEAD.replace("GET", "POST").encode() + b"\r\n")
+        assert (await peer.receive_head()).startswith(b"HTTP/1.1 200 ")
+        assert await peer.receive_some(4) == b"POST"
 
 
 # Size.
@@ -292,6 +246,48 @@ async def test_broken_requests_are_refused(request_: bytes) -> None:
     assert b"HTTP/1.1 400 " in await answer(request_)
 
 
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nhost: x\r\n\r\n", 400),
+        (b"GET / HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+        (upgrade(leave_out="Host"), 400),
+        (upgrade(add=["Host: x"]), 400),
+        (b"GET / HTTP/2.0\r\nHost: x\r\n\r\n", 505),
+        (b"GET / HTTP/0.9\r\nHost: x\r\n\r\n", 505),
+        (b"GET /\r\n\r\n", 505),
+        (upgrade().replace(b"HTTP/1.1", b"HTTP/2.0", 1), 505),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 501),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: ,chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", 501),
+        (
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            501,
+        ),
+    ],
+)
+async def test_heads_that_are_refused(request_: bytes, status: int) -> None:
+    """RFC 9112 sections 3.2 and 6.1, and RFC 9110 section 15.6.6."""
+    response = await answer(request_)
+    assert response.startswith(b"HTTP/1.1 %d " % status)
+    assert b"\r\nconnection: close\r\n" in response
+    assert response.count(b"content-length:") == 1
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: Chunked\r\nConnection: close\r\n\r\n0\r\n\r\n",
+    ],
+)
+async def test_heads_that_are_not_refused(request_: bytes) -> None:
+    """HTTP/1.0 knows no Host, and it may be empty where a request has no authority."""
+    assert (await answer(request_)).startswith(b"HTTP/1.1 404 ")
+
+
 async def test_a_request_that_breaks_off_in_its_body_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     """The application sees its client go; it does not answer a second time."""
     seen: list[str] = []
@@ -330,48 +326,6 @@ async def test_nonsense_behind_a_request_that_is_being_answered(caplog: pytest.L
         await peer.send(b"nonsense\r\n\r\n")
         assert await peer.receive_rest() == b"half"
     assert caplog.text == ""
-
-
-@pytest.mark.parametrize("size", [0, 5, 200_000])
-@pytest.mark.parametrize("known", [True, False])
-async def test_an_answer_is_whole_however_it_is_written(size: int, known: bool) -> None:
-    """Its head, and what comes in pieces."""
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        headers = [(b"content-length", b"%d" % size)] if known else []
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": b"x" * size, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
-    async with serving_app(app) as bound, httpx.AsyncClient(trust_env=False) as client:
-        for _ in range(2):
-            assert (await client.get(f"http://{bound.host}:{bound.port}/")).content == b"x" * size
-            head = await client.head(f"http://{bound.host}:{bound.port}/")
-            assert (head.content, head.headers.get("content-length")) == (b"", str(size) if known else None)
-
-
-async def test_a_head_whose_body_fails_is_written_before_the_end(caplog: pytest.LogCaptureFixture) -> None:
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
-        raise ValueError
-
-    async with serving_app(app) as bound, connection(bound) as peer:
-        await peer.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (await peer.receive_rest()).startswith(b"HTTP/1.1 200 ")
-
-
-async def test_a_head_of_unknown_length_does_not_wait() -> None:
-    over = anyio.Event()
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await over.wait()
-        await send({"type": "http.response.body", "body": b""})
-
-    async with serving_app(app) as bound, connection(bound) as peer:
-        await peer.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert (await peer.receive_head()).startswith(b"HTTP/1.1 200 ")
-        over.set()
 
 
 async def test_trailers_are_counted() -> None:

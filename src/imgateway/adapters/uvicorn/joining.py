@@ -10,7 +10,7 @@ MAX_JOINED_BYTES = 64 * 1024
 
 
 class JoiningTransport:
-    """What uvicorn's cycle of one request writes to: a head whose body's length is known waits for that body.
+    """What uvicorn's cycle of one request writes to: a head waits for a body that is known to have some length.
 
     The application sends the two right after one another. Everything else is written at once.
 
@@ -37,7 +37,7 @@ class JoiningTransport:
             else:
                 self._transport.write(head + data)
         elif head is None and self._cycle.response_started:
-            waits = self._cycle.chunked_encoding is False and self._cycle.scope["method"] != "HEAD"
+            waits = self._cycle.expected_content_length > 0 and self._cycle.scope["method"] != "HEAD"
             self._head = data if waits else b""
             if not waits:
                 self._transport.write(data)
@@ -47,7 +47,8 @@ class JoiningTransport:
     def close(self) -> None:
         """Close behind what was written."""
         if self._head:
-            self._transport.write(self._head)
+            if not self._cycle.disconnected:  # else uvloop raises
+                self._transport.write(self._head)
             self._head = b""
         self._transport.close()
         self._on_close()

@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from imgateway.adapters.starlette.client_address import client_address, networks
 from imgateway.adapters.starlette.handshake import bearer
 from imgateway.adapters.starlette.rest import refusals
-from imgateway.adapters.starlette.rest.body import announced_problem, leaves_unread, read_body
+from imgateway.adapters.starlette.rest.body import announced_problem, leave_unread, read_body
 from imgateway.adapters.starlette.rest.deadline import named_seconds
 from imgateway.adapters.starlette.rest.exchange import Exchange
 from imgateway.adapters.starlette.rest.forwarding import Forwarding
@@ -99,8 +99,7 @@ class RestApplication:
             await exchange.nothing(((b"allow", allowed),))
 
     async def _refuse(self, exchange: Exchange, problem: RestProblem, allowed: bytes | None = None) -> None:
-        if exchange.has_body and not exchange.closing and leaves_unread(exchange, self._settings.max_request_bytes):
-            exchange.closing = exchange.lingering = True
+        leave_unread(exchange, self._settings.max_request_bytes)
         await exchange.refuse(problem, () if allowed is None else ((b"allow", allowed),))
 
     async def _call(self, exchange: Exchange, match: RestMatch, started: float) -> str:
@@ -165,8 +164,8 @@ class RestApplication:
                 return received
             body = received
             seconds = max(seconds - (perf_counter() - started), 0.001)
-        elif exchange.has_body and leaves_unread(exchange, self._settings.max_request_bytes):
-            exchange.closing = exchange.lingering = True
+        else:
+            leave_unread(exchange, self._settings.max_request_bytes)
         query = exchange.scope["query_string"]
         if not query.isascii():
             return refusals.invalid("A query must be percent-encoded.")

@@ -11,7 +11,8 @@ from imgateway.rpc import RestProblem
 def announced_problem(exchange: Exchange, max_bytes: int, /) -> RestProblem | None:
     """What is wrong with a body by its head alone."""
     headers = exchange.headers
-    if not is_json(headers.get(b"content-type")) or headers.get(b"content-encoding", b"identity") != b"identity":
+    coding = headers.get(b"content-encoding", b"identity").lower()  # RFC 9110 section 8.4.1
+    if not is_json(headers.get(b"content-type")) or coding != b"identity":
         return NOT_JSON
     if not exchange.repeated.isdisjoint((b"content-type", b"content-encoding")):
         return invalid("Content-Type and Content-Encoding must not be repeated.")
@@ -47,8 +48,18 @@ async def read_body(exchange: Exchange, max_bytes: int, seconds: float, /) -> by
     return too_large(max_bytes)
 
 
-def leaves_unread(exchange: Exchange, max_bytes: int, /) -> bool:
-    """Whether an answer now leaves so much of a body unread that the connection had better end.
+def leave_unread(exchange: Exchange, max_bytes: int, /) -> None:
+    """Let what is left of the body be, whose answer comes now; where the connection ends with it, after lingering."""
+    if not exchange.has_body or exchange.read:
+        return
+    if _is_too_long_to_skip(exchange, max_bytes):
+        exchange.closing = exchange.lingering = True
+    elif exchange.ends:
+        exchange.lingering = True
+
+
+def _is_too_long_to_skip(exchange: Exchange, max_bytes: int) -> bool:
+    """Whether so much of the body is unread that the connection had better end.
 
     A short rest is the server's to skip. With `Expect: 100-continue` nobody knows whether a body will come
     (RFC 9110 section 10.1.1).

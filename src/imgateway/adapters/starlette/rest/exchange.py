@@ -9,7 +9,7 @@ from random import getrandbits
 from typing import Self
 
 import attrs
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from imgateway.adapters.starlette.problems import MEDIA_TYPE, problem_body, title_of
 from imgateway.adapters.starlette.rest.shown_metadata import shown
@@ -36,15 +36,16 @@ class Exchange:
         headers: by lower-case name; of a repeated one the last.
         repeated: the names that came more than once.
         request_id: the client's own, where it is 1 to 128 visible ASCII characters and came once; else a new one.
-        closing: whether the connection ends with the answer.
+        closing: whether the connection ends with the answer by the gateway's will.
         lingering: whether the body is still taken in and dropped, within bounds, before the connection ends. A socket
             that is closed while there is something to read is reset, and the client would never see its answer.
         page: lines for the web page that asks.
         begun: whether the answer's head is on its way.
+        read: whether the body was received to its end.
     """
 
     scope: Scope
-    receive: Receive
+    _receive: Receive
     send: Send
     headers: Mapping[bytes, bytes]
     repeated: frozenset[bytes]
@@ -53,6 +54,7 @@ class Exchange:
     lingering: bool = False
     page: Lines = _NO_LINES
     begun: bool = False
+    read: bool = False
 
     @classmethod
     def of(cls, scope: Scope, receive: Receive, send: Send, /, *, closing: bool) -> Self:
@@ -78,6 +80,15 @@ class Exchange:
         """Whether the client announced a body that is not empty (RFC 9112 section 6)."""
         headers = self.headers
         return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+
+    @property
+    def ends(self) -> bool:
+        """Whether the connection ends with the answer, by the gateway's will or the client's (RFC 9112 section 9.3)."""
+        version: str = self.scope["http_version"]
+        if self.closing or version == "1.0":
+            return version.startswith("1")
+        options = self.joined(b"connection")
+        return options is not None and b"close" in [option.strip() for option in options.lower().split(b",")]
 
     @property
     def made_request_id(self) -> bool:
@@ -111,13 +122,20 @@ class Exchange:
             body = b""
         await self.send({"type": "http.response.body", "body": body})
 
+    async def receive(self) -> Message:
+        """What comes from the client."""
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body", False):
+            self.read = True
+        return message
+
     async def _linger(self) -> None:
         left = LINGER_BYTES
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
-                while left > 0:
+                while left > 0 and not self.read:
                     message = await self.receive()
-                    if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    if message["type"] == "http.disconnect":
                         return
                     left -= len(message.get("body", b""))
 
