@@ -250,6 +250,8 @@ FOREIGN: dict[str, str | bytes] = {
     "go-type": '{"Op":0,"Addr":1}',
     "go-port": '{"Op":0,"Addr":"10.0.0.1"}',
     "go-port-range": '{"Op":0,"Addr":"10.0.0.1:70000"}',
+    "go-surrogate": r'{"Op":0,"Addr":"\ud800:1"}',
+    "address-surrogate": value("{name}", "address-surrogate", address="\ud800"),
     "go-empty": '{"Op":0,"Addr":":1"}',
 }
 

@@ -19,6 +19,9 @@ from tests.grpc_back_end import SERVICE, BackEnd, running_back_end
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 
 from imgateway.adapters.grpc.balancing import Discovered, GrpcBalancer, StaticTarget, TlsFiles, channel_maker
+from imgateway.adapters.grpc.balancing.balancer import ATTEMPTS
+from imgateway.adapters.grpc.balancing.budget import MOST, SHARE
+from imgateway.adapters.grpc.balancing.ejection import EJECT_AFTER
 from imgateway.adapters.grpc.balancing.endpoint import SILENT_SECONDS
 from imgateway.adapters.memory import MemoryServiceRegistry
 from imgateway.codes import RpcCode
@@ -85,6 +88,11 @@ class Known:
         now = anyio.current_time()
         return {endpoint.address for endpoint in self.balancer._all if endpoint.usable(now)}
 
+    def age(self) -> None:
+        """Let no instance be new."""
+        for endpoint in self.balancer._all:
+            endpoint.ready_at -= 60
+
     def connected(self) -> set[str]:
         return {endpoint.address for endpoint in self.balancer._all if endpoint.connected}
 
@@ -106,6 +114,26 @@ async def known(*addresses: str) -> AsyncIterator[Known]:
         await eventually(lambda: made.connected() == set(addresses), "all are connected to")
         yield made
     await registrar.aclose()
+
+
+@asynccontextmanager
+async def failing_back_end() -> AsyncIterator[tuple[list[Any], str]]:
+    """Says that it is not available, to every call; and the calls."""
+    calls: list[Any] = []
+
+    async def echo(request: Any, context: Any) -> None:
+        calls.append(request)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "not today")
+
+    server = grpc.aio.server()
+    handlers: dict[str, Any] = {"Echo": grpc.unary_unary_rpc_method_handler(echo)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield calls, f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
 
 
 async def eventually(condition: Callable[[], bool], what: str) -> None:
@@ -167,6 +195,41 @@ async def test_idle_instances_share_calls_made_one_after_the_other() -> None:
 
 
 @pytest.mark.anyio
+async def test_a_new_instance_has_a_small_share_at_first() -> None:
+    async with running_back_end() as (old, one), running_back_end() as (new, other), known(one) as made:
+        made.age()
+        await made.add(other)
+        await eventually(lambda: made.connected() == {one, other}, "the new one is connected to")
+        before = old.calls
+        await made.calls(until=lambda: old.calls + new.calls >= before + 200, at_once=1)
+        assert 0 < new.calls < (old.calls - before) / 2
+
+
+@pytest.mark.anyio
+async def test_one_that_fails_is_left_alone_and_all_that_fail_are_not() -> None:
+    async with failing_back_end() as (bad, one), running_back_end() as (_, other), known(one, other) as made:
+        failed = [outcome for _ in range(100) if isinstance(outcome := await made.call(idempotent=False), RpcFailure)]
+        assert len(failed) == len(bad) == EJECT_AFTER
+        await made.remove(other)
+        await eventually(lambda: made.connected() == {one}, "the good one is parted from")
+        assert isinstance(await made.call(idempotent=False), RpcFailure)
+        assert len(bad) == EJECT_AFTER + 1
+
+
+@pytest.mark.anyio
+async def test_only_what_may_be_repeated_is_and_within_a_budget() -> None:
+    async with failing_back_end() as (calls, one), known(one) as made:
+        await made.call(idempotent=False)
+        assert len(calls) == 1
+        await made.call()
+        assert len(calls) == 1 + ATTEMPTS
+        async with anyio.create_task_group() as tasks:
+            for _ in range(1000):
+                tasks.start_soon(made.call)
+        assert len(calls) <= 1 + ATTEMPTS + 1000 * (1 + SHARE) + MOST
+
+
+@pytest.mark.anyio
 async def test_open_streams_and_slow_calls_keep_no_calls_away() -> None:
     async with running_back_end() as (first, one), running_back_end() as (second, other), known(one) as made:
         streams = [await made.balancer.stream(f"{SERVICE}/Endless", b"", (), 20.0) for _ in range(20)]
@@ -175,6 +238,7 @@ async def test_open_streams_and_slow_calls_keep_no_calls_away() -> None:
             await eventually(lambda: first.under_way == 21, "the streams and the slow call are under way")
             await made.add(other)
             await eventually(lambda: made.connected() == {one, other}, "the other one is there")
+            made.age()
             long_after = anyio.current_time() + 3 * SILENT_SECONDS
             await made.calls(until=lambda: anyio.current_time() > long_after)
             before = first.calls
@@ -274,7 +338,9 @@ async def test_a_call_under_way_survives_the_going_of_its_instance() -> None:
 async def test_an_instance_that_does_not_serve_gets_no_calls() -> None:
     async with running_back_end() as (sick, one), running_back_end() as (well, other), known(one, other) as made:
         await sick.health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
-        await eventually(lambda: any(not endpoint.serving for endpoint in made.balancer._all), "it is known")
+        await eventually(
+            lambda: any(endpoint.health.serving is False for endpoint in made.balancer._all), "it is known"
+        )
         before = sick.calls
         for _ in range(50):
             assert isinstance(await made.call(), RpcAnswer)

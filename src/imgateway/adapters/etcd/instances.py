@@ -10,7 +10,7 @@ from imgateway.model import ServiceInstance
 
 MAX_VALUE_BYTES = 64 * 1024
 _UNSAFE = re.compile(r"[%/\x00-\x1f\x7f]")
-_HOST = re.compile(r"[^\s/@\[\]\x00-\x1f\x7f]{1,255}")
+_HOST = re.compile(r"[^\s/@\[\]\x00-\x1f\x7f\ud800-\udfff]{1,255}")
 _GO_ADDRESS = re.compile(r"(?:\[([^\]]+)\]|([^:\]\[]+)):([0-9]{1,5})")
 
 

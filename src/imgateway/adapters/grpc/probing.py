@@ -10,7 +10,7 @@ from imgateway.adapters.grpc.schema import Loaded, reflect
 from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.errors import ServiceUnavailableError
 
-PROBE_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 5.0
 
 _HEALTH: Final = "/grpc.health.v1.Health/Check"
 _MAX_DETAIL_CHARS: Final = 200
@@ -37,7 +37,7 @@ async def probe(target: str, settings: GrpcSettings, /, *, service: str = "") ->
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
         try:
-            answer = await ask(health_pb2.HealthCheckRequest(service=service), timeout=PROBE_SECONDS)
+            answer = await ask(health_pb2.HealthCheckRequest(service=service), timeout=ANSWER_SECONDS)
         except grpc.aio.AioRpcError as error:
             if error.code() in _NO_HEALTH:
                 return "answers, and says nothing of its health"
@@ -56,7 +56,7 @@ async def describe(target: str, settings: GrpcSettings, /) -> Loaded:
         ServiceUnavailableError: it can't be reached, or does not describe itself.
     """
     async with _channel(target, settings) as channel:
-        return await reflect(channel, seconds=PROBE_SECONDS)
+        return await reflect(channel, seconds=ANSWER_SECONDS)
 
 
 def _channel(target: str, settings: GrpcSettings) -> grpc.aio.Channel:
@@ -66,7 +66,7 @@ def _channel(target: str, settings: GrpcSettings) -> grpc.aio.Channel:
 
 def _words(error: grpc.aio.AioRpcError) -> str:
     if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return f"no answer within {PROBE_SECONDS:g} s"
+        return f"no answer within {ANSWER_SECONDS:g} s"
     # gRPC tells the whole story of its attempts; the last part of it says why.
     why = (error.details() or "").rpartition("last error: ")[2][:_MAX_DETAIL_CHARS]
     return f"{error.code().name}: {why}" if why else error.code().name

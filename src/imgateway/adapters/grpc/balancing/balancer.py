@@ -1,17 +1,20 @@
 """Choosing an instance for each call: the less busy of two by chance, among the healthy."""
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, Self
 
+import anyio
 import anyio.lowlevel
 import attrs
 import grpc
 
 from imgateway.adapters.grpc.balancing.budget import RetryBudget
 from imgateway.adapters.grpc.balancing.endpoint import Endpoint
+from imgateway.adapters.grpc.balancing.health import Health
 from imgateway.adapters.grpc.balancing.instances import Instances
 from imgateway.adapters.grpc.balancing.outcomes import NO_MESSAGE, UNAVAILABLE, failure_of, metadata
 from imgateway.adapters.grpc.balancing.streams import GrpcStream
@@ -40,6 +43,8 @@ _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 )
 _NOBODY: Final = attrs.evolve(UNAVAILABLE, retry_after=RETRY_AFTER_SECONDS)
 
+_log = logging.getLogger(__name__)
+
 
 @attrs.define(eq=False)
 class GrpcBalancer:
@@ -56,7 +61,7 @@ class GrpcBalancer:
     _on_endpoint: Callable[[], None]
     _endpoints: dict[str, Endpoint] = attrs.field(factory=dict, init=False)
     _all: tuple[Endpoint, ...] = attrs.field(default=(), init=False)
-    _watches: dict[str, tuple[asyncio.Task[None], ...]] = attrs.field(factory=dict, init=False)
+    _watches: dict[str, asyncio.Task[None]] = attrs.field(factory=dict, init=False)
     _retiring: set[Endpoint] = attrs.field(factory=set, init=False)
     _changed: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     _budget: RetryBudget = attrs.field(factory=RetryBudget, init=False)
@@ -96,7 +101,8 @@ class GrpcBalancer:
                 yield balancer
             finally:
                 following.cancel()
-                await balancer.aclose()
+                with anyio.CancelScope(shield=True):  # a scope that is cancelled would cancel this as well
+                    await balancer.aclose()
 
     async def unary(
         self, rpc: str, request: bytes, metadata_: Metadata, seconds: float, idempotent: bool, /
@@ -107,7 +113,7 @@ class GrpcBalancer:
         self._budget.called()
         tried: tuple[Endpoint, ...] = ()
         while True:
-            endpoint = self._pick(tried, streaming=False) or await self._first(ends_at)
+            endpoint = self._pick(tried, streaming=False) or await self._first(ends_at, streaming=False)
             if endpoint is None:
                 return _NOBODY
             left = ends_at - loop.time()
@@ -126,7 +132,7 @@ class GrpcBalancer:
         """Begin a server-streaming call on one instance."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + seconds
-        endpoint = self._pick((), streaming=True) or await self._first(ends_at)
+        endpoint = self._pick((), streaming=True) or await self._first(ends_at, streaming=True)
         if endpoint is None:
             return _NOBODY
         endpoint.begin(loop.time(), streaming=True)
@@ -155,7 +161,7 @@ class GrpcBalancer:
         gone = [*self._all, *self._retiring]
         self._all = ()
         self._endpoints.clear()
-        watches = [task for tasks in self._watches.values() for task in tasks]
+        watches = [*self._watches.values()]
         self._watches.clear()
         for task in watches:
             task.cancel()
@@ -190,11 +196,9 @@ class GrpcBalancer:
             failure = failure_of(error, rpc)
             code = failure.code
             return failure
-        except (grpc.aio.UsageError, asyncio.InvalidStateError):
-            return _NOBODY  # the channel has been closed
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if self._closed and not (task is not None and task.cancelling()):
+            if task is None or not task.cancelling():
                 return _NOBODY  # its channel was closed under it
             # gRPC has swallowed the cancellation and raises one of its own, which no scope of anyio takes for its own.
             await anyio.lowlevel.checkpoint_if_cancelled()
@@ -220,15 +224,15 @@ class GrpcBalancer:
         takes = chosen.warmth(now) / other.warmth(now)
         return chosen if takes >= 1.0 or random.random() < takes else other
 
-    async def _first(self, ends_at: float) -> Endpoint | None:
-        """Wait for an instance while no attempt to reach one is over, but not long."""
+    async def _first(self, ends_at: float, *, streaming: bool) -> Endpoint | None:
+        """Wait for an instance while it is open whether one can be reached, but not long."""
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(min(ends_at, loop.time() + FIRST_CONNECTION_SECONDS)):
-                while not self._closed and (not self._known or any(not endpoint.tried for endpoint in self._all)):
+                while not self._closed and (not self._known or any(endpoint.pending for endpoint in self._all)):
                     self._changed.clear()
                     await self._changed.wait()
-                    if (endpoint := self._pick((), streaming=False)) is not None:
+                    if (endpoint := self._pick((), streaming=streaming)) is not None:
                         return endpoint
         except TimeoutError:
             pass
@@ -237,7 +241,7 @@ class GrpcBalancer:
     def _may_eject(self) -> bool:
         now = asyncio.get_running_loop().time()
         ejected = sum(endpoint.ejected(now) for endpoint in self._all)
-        return len(self._all) > 1 and 2 * (ejected + 1) <= len(self._all)
+        return 2 * (ejected + 1) <= len(self._all)
 
     async def _follow(self, instances: Instances) -> None:
         end = await instances.follow(self._take)
@@ -253,17 +257,18 @@ class GrpcBalancer:
         self._known = True
         for address in self._endpoints.keys() - addresses:
             endpoint = self._endpoints.pop(address)
-            for task in self._watches.pop(address):
-                task.cancel()
+            self._watches.pop(address).cancel()
             self._retiring.add(endpoint)
             self._tasks.create_task(self._retire(endpoint))
         for address in addresses - self._endpoints.keys():
-            endpoint = self._endpoints[address] = Endpoint(address, self._make_channel(address), self._may_eject)
-            self._watches[address] = (
-                self._tasks.create_task(endpoint.watch_connection(self._heard)),
-                self._tasks.create_task(endpoint.watch_health(self._service, self._changed.set)),
-                self._tasks.create_task(endpoint.watch_life()),
-            )
+            try:
+                channel = self._make_channel(address)
+            except (ValueError, TypeError) as error:  # as gRPC sees fit
+                _log.warning("an address is none", extra={"address": ascii(address), "why": str(error)})
+                continue
+            health = Health(channel, self._service, self._changed.set)
+            endpoint = self._endpoints[address] = Endpoint(address, channel, health, self._may_eject)
+            self._watches[address] = self._tasks.create_task(endpoint.watch(self._heard))
         self._all = tuple(self._endpoints.values())
         self._changed.set()
 

@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import attrs
 import grpc
-from grpc_health.v1 import health_pb2
 
 from imgateway.adapters.grpc.balancing.ejection import Ejection
+from imgateway.adapters.grpc.balancing.health import Health
 from imgateway.codes import RpcCode
 
 LEAST_DEADLINE_SECONDS: Final = 0.2
@@ -30,12 +30,12 @@ WARM_SECONDS: Final = 3.0
 LEAST_WARMTH: Final = 0.1
 GRACE_SECONDS: Final = 30.0
 """How long an instance that is gone may take to answer what it was asked."""
-HEALTH_PAUSE_SECONDS: Final = 0.5
-NO_HEALTH_PAUSE_SECONDS: Final = 60.0
-"""How long an instance that offers no health service is not asked for it: the next to answer there may have one."""
+WATCH_PAUSE_SECONDS: Final = 1.0
+"""After something that nobody foresaw, so long passes until an instance is watched again."""
 
-_HEALTH: Final = "/grpc.health.v1.Health/"
+_CHECK: Final = "/grpc.health.v1.Health/Check"
 _READY: Final = grpc.ChannelConnectivity.READY
+_FAILED: Final = grpc.ChannelConnectivity.TRANSIENT_FAILURE
 _NO_SIGN_OF_LIFE: Final = frozenset({RpcCode.UNAVAILABLE, RpcCode.DEADLINE_EXCEEDED, RpcCode.CANCELLED})
 _log = logging.getLogger(__name__)
 
@@ -47,17 +47,16 @@ class Endpoint:
     Attributes:
         may_eject: whether one more instance may be left alone.
         connected: whether calls can be sent.
-        serving: what its health service says, or True where it says nothing.
-        tried: whether an attempt to connect is over.
+        connecting: whether that is going to be known soon: no attempt has failed since the last connection.
         ready_at: when it was connected to, by the loop's clock.
     """
 
     address: str
     channel: grpc.aio.Channel
+    health: Health
     may_eject: Callable[[], bool]
     connected: bool = False
-    serving: bool = True
-    tried: bool = False
+    connecting: bool = True
     ready_at: float = 0.0
     _calls: int = 0
     _streams: int = 0
@@ -65,20 +64,25 @@ class Endpoint:
     _doubted: asyncio.Event = attrs.field(factory=asyncio.Event)
     _idle: asyncio.Event = attrs.field(factory=asyncio.Event)
     _ejection: Ejection = attrs.field(factory=Ejection)
-    _methods: dict[str, Any] = attrs.field(factory=dict)
+    _methods: dict[tuple[str, bool], Any] = attrs.field(factory=dict)
 
     def method(self, rpc: str, *, streaming: bool) -> Any:
         """What calls a method with bytes, made once."""
-        made = self._methods.get(rpc)
+        made = self._methods.get((rpc, streaming))
         if made is None:
             make = self.channel.unary_stream if streaming else self.channel.unary_unary
-            made = self._methods[rpc] = make(f"/{rpc}")
+            made = self._methods[rpc, streaming] = make(f"/{rpc}")
         return made
 
     @property
     def reachable(self) -> bool:
         """Whether it is connected and says that it serves."""
-        return self.connected and self.serving
+        return self.connected and self.health.serving is True
+
+    @property
+    def pending(self) -> bool:
+        """Whether it is going to be known soon if it is reachable."""
+        return self.connecting or (self.connected and self.health.serving is None)
 
     def usable(self, now: float) -> bool:
         """Whether nothing speaks against it. One that is silent is asked at once whether it lives."""
@@ -131,52 +135,36 @@ class Endpoint:
             self._owes_since = None
             self._ejection.forgive(now)
 
+    async def watch(self, on_change: Callable[[bool], None]) -> None:
+        """Keep it connected, and know how it is, until cancelled; `on_change` hears whether it is newly connected."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._ever_again(lambda: self.watch_connection(on_change)))
+            tasks.create_task(self._ever_again(self.health.watch))
+            tasks.create_task(self._ever_again(self.watch_life))
+
+    async def _ever_again(self, watch: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            try:
+                await watch()
+            except Exception:  # whatever an instance does, the others and the gateway live on
+                _log.exception("watching an instance has failed", extra={"address": self.address})
+            await asyncio.sleep(WATCH_PAUSE_SECONDS)
+
     async def watch_connection(self, on_change: Callable[[bool], None]) -> None:
-        """Keep it connected, and know whether it is, until cancelled; `on_change` hears whether it is newly so."""
+        """Keep it connected, and know whether it is, until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             state = self.channel.get_state(try_to_connect=True)
-            connected = state is _READY
-            new = connected and not self.connected
+            was, self.connected = self.connected, state is _READY
+            new = self.connected and not was
             if new:
                 self.ready_at = loop.time()
                 self._owes_since = None
-            self.connected = connected
-            self.tried = self.tried or state in (_READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE)
+                self.health.connected()
+            # Servers end connections in order (GOAWAY): until another attempt fails, that is no outage.
+            self.connecting = not self.connected and state is not _FAILED and (was or self.connecting)
             on_change(new)
             await self.channel.wait_for_state_change(state)
-
-    async def watch_health(self, service: str, on_change: Callable[[], None]) -> None:
-        """Know whether it says that it serves, until cancelled; one that says nothing of it does."""
-        watch: Any = self.channel.unary_stream(
-            f"{_HEALTH}Watch",
-            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-            response_deserializer=health_pb2.HealthCheckResponse.FromString,
-        )
-        asked = service
-        while True:
-            pause = HEALTH_PAUSE_SECONDS
-            call = watch(health_pb2.HealthCheckRequest(service=asked), wait_for_ready=True)
-            try:
-                async for answer in call:
-                    if answer.status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN and asked:
-                        asked = ""
-                        break
-                    self.serving = answer.status in (
-                        health_pb2.HealthCheckResponse.SERVING,
-                        health_pb2.HealthCheckResponse.SERVICE_UNKNOWN,
-                    )
-                    on_change()
-                else:
-                    self.serving = True
-            except grpc.aio.AioRpcError as error:
-                # Nothing is known now: the connection's state decides.
-                self.serving = True
-                if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                    pause = NO_HEALTH_PAUSE_SECONDS
-            finally:
-                call.cancel()
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
 
     async def watch_life(self) -> None:
         """Ask it for a sign of life when it is doubted, and from time to time, until cancelled.
@@ -185,7 +173,7 @@ class Endpoint:
         nothing while nothing changes, whether the process runs or hangs.
         """
         loop = asyncio.get_running_loop()
-        check: Any = self.channel.unary_unary(f"{_HEALTH}Check")
+        check: Any = self.channel.unary_unary(_CHECK)
         while True:
             try:
                 async with asyncio.timeout(PROBE_SECONDS * random.uniform(0.8, 1.0)):
@@ -206,6 +194,8 @@ class Endpoint:
 
     async def retire(self) -> None:
         """Let its calls end, for some time, and close its channel."""
+        self.may_eject = lambda: False
+        self.health.stop()
         try:
             async with asyncio.timeout(GRACE_SECONDS):
                 while self._calls or self._streams:
@@ -218,6 +208,7 @@ class Endpoint:
     async def close(self) -> None:
         """Close the channel; its calls are cancelled. Whoever waits for them in `retire` is let go."""
         self._methods.clear()
+        self.health.stop()
         self._calls = self._streams = 0
         self._idle.set()
         await self.channel.close(None)

@@ -40,17 +40,7 @@ class GrpcStream:
                 found: bytes = message
                 return found
             self.trailers = metadata(await self._call.trailing_metadata())
-            code = await self._call.code()
-            if code is not grpc.StatusCode.OK:
-                error = grpc.aio.AioRpcError(
-                    code,
-                    await self._call.initial_metadata(),
-                    await self._call.trailing_metadata(),
-                    await self._call.details(),
-                    self._call.debug_error_string(),
-                )
-                self.failure = failure_of(error, self._rpc)
-            self._end(RpcCode(code.value[0]))
+            self._end(RpcCode.OK)
         except grpc.aio.AioRpcError as error:
             self.failure = failure_of(error, self._rpc)
             self.trailers = self.failure.trailers

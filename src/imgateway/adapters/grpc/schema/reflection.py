@@ -146,6 +146,11 @@ class _Questions:
             code = await call.code()
             if code is not grpc.StatusCode.OK:
                 raise grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise ServiceUnavailableError("the channel to the server is closed") from None
         finally:
             call.cancel()
         if raw is grpc.aio.EOF:
