@@ -208,6 +208,12 @@ async def test_a_server_that_never_answers_costs_the_time_given_and_no_more() ->
         with pytest.raises(asyncio.CancelledError):
             await task
         await ended.wait()
+        asked.clear()
+        task = asyncio.ensure_future(reflect(channel, seconds=SECONDS))
+        await asked.wait()
+        await channel.close()  # as when the instance is gone: nobody has cancelled the question
+        with pytest.raises(ServiceUnavailableError, match="closed"):
+            await task
 
 
 def test_the_default_pool_is_left_alone() -> None:
