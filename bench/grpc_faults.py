@@ -78,14 +78,14 @@ async def coming_and_going(etcd: str, rate: float, rounds: int) -> None:
     async with (
         EtcdRegistrar.open(access, lease_seconds=10, prefix="/services/") as registrar,
         EtcdResolver.open(access, prefix="/services/") as resolver,
-        running_back_end() as (first, one),
+        running_back_end() as (_, one),
         GrpcBalancer.open(Discovered(resolver, "back"), **options) as balancer,
     ):
         await registrar.register(entry(one))
+        while not balancer.available:
+            await asyncio.sleep(0.001)
         over = asyncio.Event()
         asking = asyncio.create_task(calls(balancer, rate, 1, over.is_set))
-        while not first.calls:
-            await asyncio.sleep(0.001)
         for _ in range(rounds):
             async with running_back_end() as (second, other):
                 begun = time.monotonic()
