@@ -13,14 +13,14 @@ MESSAGES = 20
 
 
 def answer() -> bytes:
-    """About 6.6 KB as JSON."""
+    """6.6 KB as JSON."""
     found = message_pb2.GetMessagesResponse()
     for number in range(MESSAGES):
         message = common_pb2.Message(
             id=f"01JA{number:022d}",
             conversation_id="dm:alice:bob",
             type=types_pb2.MESSAGE_TYPE_TEXT,
-            content="See you at the station at a quarter past seven, bring the tickets.",
+            content="See you at the station at a quarter past seven, and please bring the tickets.",
             seq_id=number + 1,
             client_msg_id=f"c-{number:06d}",
             created_at=1_700_000_000_000 + number,

@@ -93,8 +93,8 @@ class BackEnd:
         return request
 
     async def boasts(self, request: Any, context: Any) -> Any:
-        """With more metadata than gRPC takes."""
-        context.set_trailing_metadata((("x-seen", "x" * 40_000),))
+        """With so many bytes of metadata."""
+        context.set_trailing_metadata((("x-seen", "x" * int(request.key)),))
         return request
 
     async def counts(self, _: Any, __: Any) -> AsyncIterator[Any]:

@@ -104,6 +104,7 @@ class RestProblem:
         detail: for people; tells nothing of the inside.
         details: JSON objects with an `@type` each (google.rpc's error details).
         retry_after: seconds.
+        trailers: the trailing metadata that may be shown.
     """
 
     status: int

@@ -106,7 +106,7 @@ def _tls_problems(server: ServerSettings) -> Iterator[str]:
         # An encrypted key would stop the start to ask for its passphrase; here it fails by an empty one.
         context.load_cert_chain(server.tls_cert, server.tls_key, password="")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or type(error).__name__
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
         yield f"server.tls_cert: expected a certificate (PEM) whose unencrypted key is in server.tls_key: {reason}"
 
 

@@ -49,7 +49,7 @@ def test_errors_of_the_configuration_are_lines_on_stderr_and_exit_code_2(tmp_pat
     assert result.stdout == ""
     assert result.stderr.splitlines() == [
         "error: server.prot: unknown key; did you mean server.port?",
-        "error: kafka: expected the server's address: an empty section turns nothing on",
+        "error: kafka: expected settings, such as a server's address: an empty section turns nothing on",
         "error: server.admin_port: expected a number from 0 to 65535, got 70000",
     ]
 

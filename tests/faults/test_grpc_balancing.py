@@ -68,9 +68,9 @@ class Known:
     async def call(self, *, idempotent: bool = True, seconds: float = 20.0) -> RpcAnswer | RpcFailure:
         return await self.balancer.unary(ECHO, REQUEST, (), seconds, idempotent)
 
-    async def refusal(self, code: str) -> RpcAnswer | RpcFailure:
-        request = b"\x0a" + bytes([len(code)]) + code.encode()
-        return await self.balancer.unary(f"{SERVICE}/Refuses", request, (), 20.0, False)
+    async def unary(self, method: str, key: str) -> RpcAnswer | RpcFailure:
+        request = b"\x0a" + bytes([len(key)]) + key.encode()
+        return await self.balancer.unary(f"{SERVICE}/{method}", request, (), 20.0, False)
 
     async def calls(self, *, until: Callable[[], bool], at_once: int = 8) -> None:
         """Calls that all succeed, so many at a time."""
@@ -286,9 +286,10 @@ async def test_a_good_status_without_a_message_is_no_answer() -> None:
 @pytest.mark.anyio
 async def test_more_metadata_than_grpc_takes_is_the_services_failure() -> None:
     async with running_back_end() as (_, one), known(one) as made:
-        outcome = await made.balancer.unary(f"{SERVICE}/Boasts", b"", (), 20.0, False)
-        assert isinstance(outcome, RpcFailure)
-        assert (outcome.code, outcome.message) == (RpcCode.INTERNAL, "The service's answer is too large.")
+        for size in ("15000", "40000"):
+            outcome = await made.unary("Boasts", size)
+            assert isinstance(outcome, RpcFailure)
+            assert (outcome.code, outcome.message) == (RpcCode.INTERNAL, "The service's answer is too large.")
 
 
 @pytest.mark.anyio
@@ -299,7 +300,7 @@ async def test_words_of_the_way_do_not_go_on() -> None:
             ("DEADLINE_EXCEEDED", "The call took too long."),
             ("CANCELLED", "The call was cancelled."),
         ):
-            outcome = await made.refusal(code)
+            outcome = await made.unary("Refuses", code)
             assert isinstance(outcome, RpcFailure)
             assert (outcome.code.name, outcome.message, outcome.reached) == (code, words, False)
         outcome = await made.balancer.unary(f"{SERVICE}/Hangs", REQUEST, (), 0.01, False)

@@ -228,6 +228,9 @@ async def test_the_request_id_is_the_clients_or_a_new_one(house: RestHouse) -> N
         ([("Traceparent", TRACE), ("Tracestate", "a=1, b@c=2"), ("Tracestate", "d=3")], ["traceparent", "tracestate"]),
         ([("Traceparent", TRACE), ("Tracestate", "A=1")], ["traceparent"]),
         ([("Traceparent", TRACE), ("Tracestate", "a=" + "x" * 600)], ["traceparent"]),
+        ([("Traceparent", TRACE), ("Tracestate", " a=1 , b@c=2,, \t,d=3 ")], ["traceparent", "tracestate"]),
+        # That takes years where blanks can be divided among two parts of a pattern.
+        ([("Traceparent", TRACE), ("Tracestate", "a=b" + ("," + " " * 14) * 30 + "!")], ["traceparent"]),
     ],
 )
 async def test_trace_contexts_that_are_well_formed(

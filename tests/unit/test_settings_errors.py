@@ -188,9 +188,9 @@ def test_one_wrong_choice_of_keys_makes_one_line(tmp_path: Path, toml: str, prob
 
 SERVICES = {
     # what turns a part on must be named
-    "[kafka]": "kafka: expected the server's address: an empty section turns nothing on",
-    "[redis]": "redis: expected the server's address: an empty section turns nothing on",
-    "[etcd]": "etcd: expected the server's address: an empty section turns nothing on",
+    "[kafka]": "kafka: expected settings, such as a server's address: an empty section turns nothing on",
+    "[redis]": "redis: expected settings, such as a server's address: an empty section turns nothing on",
+    "[etcd]": "etcd: expected settings, such as a server's address: an empty section turns nothing on",
     "kafka.extra_as = 'string'": (
         'kafka.bootstrap_servers: expected a list of at least one, each element "host:port", got []'
     ),
@@ -478,7 +478,7 @@ def test_every_error_of_every_source_is_reported_at_once(tmp_path: Path) -> None
     )
     assert problems == [
         "port: unknown key; did you mean server.port?",
-        "kafka: expected the server's address: an empty section turns nothing on",
+        "kafka: expected settings, such as a server's address: an empty section turns nothing on",
         "limits: not available in this version: there are no rate limits; max_per_ip, max_total and max_per_user of "
         "[connections] are there",
         "auth.secrett: unknown key; did you mean auth.secret? (from IMGATEWAY_AUTH__SECRETT)",

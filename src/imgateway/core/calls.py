@@ -33,7 +33,7 @@ _FULL = RestProblem.of(Code.OVERLOADED, "The gateway makes too many calls alread
 
 
 @attrs.define(eq=False)
-class _UnderWay:
+class _OneCall:
     """One call between its client and the back end.
 
     Attributes:
@@ -63,15 +63,15 @@ class Calls:
     settings: GrpcSettings
     most: int = MOST_CALLS
     most_bytes: int = MOST_BYTES
-    _new: deque[_UnderWay] = attrs.field(factory=deque)
-    _by_connection: dict[LiveConnection, set[_UnderWay]] = attrs.field(factory=dict)
+    _new: deque[_OneCall] = attrs.field(factory=deque)
+    _by_connection: dict[LiveConnection, set[_OneCall]] = attrs.field(factory=dict)
     _count: int = 0
     _bytes: int = 0
     _arrived: anyio.Event = attrs.field(factory=anyio.Event)
 
     def take(self, connection: LiveConnection, call: Call, /) -> None:
         """Take in a client's call. Never blocks; beyond `most` or `most_bytes` it is answered `OVERLOADED` at once."""
-        one = _UnderWay(connection, call, connection.identity, self.clock.monotonic())
+        one = _OneCall(connection, call, connection.identity, self.clock.monotonic())
         size = len(call.data)
         if self._count >= self.most or (self._count and self._bytes + size > self.most_bytes):
             self._answer(one, *self._reply(one, _FULL))
@@ -99,7 +99,7 @@ class Calls:
                 while self._new:
                     tasks.start_soon(self._make, self._new.popleft())
 
-    async def _make(self, one: _UnderWay) -> None:
+    async def _make(self, one: _OneCall) -> None:
         answer: tuple[str, Frame] | None = None
         try:
             # A connection may have ended between the call's arrival and this task's first turn.
@@ -112,7 +112,7 @@ class Calls:
             self._answer(one, *(answer or self._reply(one, _CANCELLED)))
             one.connection.message_answered()
 
-    async def _ask(self, one: _UnderWay) -> tuple[str, Frame]:
+    async def _ask(self, one: _OneCall) -> tuple[str, Frame]:
         call = one.call
         if self.transcoder is None:
             return self._reply(one, _NO_METHODS)
@@ -130,7 +130,7 @@ class Calls:
             _log.exception("a client's call failed", extra={"type": call.type})
             return self._reply(one, _FAILED)
 
-    def _reply(self, one: _UnderWay, said: RestAnswer | RestProblem) -> tuple[str, Frame]:
+    def _reply(self, one: _OneCall, said: RestAnswer | RestProblem) -> tuple[str, Frame]:
         """The outcome's code, and the frame that tells the client."""
         if isinstance(said, RestAnswer):
             code, reply = RpcCode.OK.name, Reply.of(one.call, said.body)
@@ -138,12 +138,12 @@ class Calls:
             code, reply = said.code, Reply(one.call.client_msg_id, error=ReplyError.of(said))
         return code, text_frame(one.connection.codec.encode(reply, self.clock.now()))
 
-    def _answer(self, one: _UnderWay, code: str, frame: Frame) -> None:
+    def _answer(self, one: _OneCall, code: str, frame: Frame) -> None:
         rpc = self.settings.messages.get(one.call.type, one.call.type)
         self.observer.call_finished(rpc, code, self.clock.monotonic() - one.taken_at)
         one.connection.send(frame)
 
-    def _leave(self, one: _UnderWay) -> None:
+    def _leave(self, one: _OneCall) -> None:
         self._count -= 1
         self._bytes -= len(one.call.data)
         under_way = self._by_connection[one.connection]

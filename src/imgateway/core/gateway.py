@@ -65,7 +65,7 @@ class Gateway:
         self.gateway_id: GatewayId = settings.gateway_id
         self._open_parts = open_parts
         self._life: _Life | None = None
-        self._calls = UnderWay()
+        self._requests = UnderWay()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -74,7 +74,7 @@ class Gateway:
         async with AsyncExitStack() as stack:
             parts = await stack.enter_async_context(self._open_parts())
             tasks = await stack.enter_async_context(anyio.create_task_group())
-            self._life = _Life(self.settings, parts, tasks, self._calls)
+            self._life = _Life(self.settings, parts, tasks, self._requests)
             self._stack = stack.pop_all()
         return self
 
@@ -133,11 +133,11 @@ class Gateway:
 
     def call_begun(self) -> None:
         """A request is going to be answered by a call: a drain waits for `call_finished`."""
-        self._calls.begin()
+        self._requests.begin()
 
     def call_finished(self, rpc: str, code: str, seconds: float, /) -> None:
         """End what `call_begun` has begun, and count it; see `ports.GatewayObserver.call_finished`."""
-        self._calls.end()
+        self._requests.end()
         if self._life is not None:
             self._life.parts.observer.call_finished(rpc, code, seconds)
 
@@ -193,12 +193,12 @@ class Gateway:
 class _Life:
     """What exists between entering and leaving."""
 
-    def __init__(self, settings: Settings, parts: GatewayParts, tasks: anyio.abc.TaskGroup, calls: UnderWay) -> None:
+    def __init__(self, settings: Settings, parts: GatewayParts, tasks: anyio.abc.TaskGroup, requests: UnderWay) -> None:
         self.settings = settings
         self.parts = parts
         self.begun = anyio.Event()
         self._tasks = tasks
-        self._calls = calls
+        self._requests = requests
         self.draining = False
         self._drained = anyio.Event()
         self._drain_ends_at: float | None = None
@@ -255,7 +255,7 @@ class _Life:
                     await _try("deregistering", self._tenure.deregister)
                     await close_paced(self.hub.connections, seconds * PARTING_SHARE)
                     await self.hub.wait_empty()
-                    await self._calls.wait_none()
+                    await self._requests.wait_none()
                 await self._cut_off()
                 # From here on whatever came could only be undelivered; the next owner of the id will read it.
                 self._tenure.stop_reading()

@@ -3,7 +3,9 @@
 from typing import Final
 
 # What the gateway itself tells back ends: who asks, the trace, and how much time there is.
-_OURS: Final = frozenset({"x-user-id", "x-request-id", "x-request-timeout", "traceparent", "tracestate"})
+_OURS: Final = frozenset(
+    {"x-user-id", "x-user-id-bin", "x-request-id", "x-request-timeout", "traceparent", "tracestate"}
+)
 # RFC 9110 section 7.6.1 and what else one hop says to the next; the user agent of a call is gRPC's own.
 _OF_THE_CONNECTION: Final = frozenset(
     {

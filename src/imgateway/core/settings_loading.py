@@ -150,7 +150,9 @@ def _from_file(file: Path | None) -> Iterator[_Given | Problem]:
         elif not isinstance(content, dict):
             yield Problem((section,), f"expected a table, got {shown(content)}")
         elif not content and may_be_absent(getattr(attrs.fields(Settings), section)):
-            yield Problem((section,), "expected the server's address: an empty section turns nothing on")
+            yield Problem(
+                (section,), "expected settings, such as a server's address: an empty section turns nothing on"
+            )
         else:
             yield from (_named(section, _Given(f"{section}.{name}", value, "file")) for name, value in content.items())
 

@@ -1,10 +1,11 @@
 """One call: from a request to a back end and back."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from time import monotonic
 from typing import Final
 
-import anyio
-import anyio.to_thread
 import attrs
 
 from imgateway.adapters.grpc.field_error import FieldError
@@ -18,8 +19,6 @@ from imgateway.rpc import Metadata, RestAnswer, RestProblem, RestRequest, RestRo
 
 LARGE_BYTES: Final = 32 * 1024
 """From this size on texts and messages are converted in a thread: megabytes take seconds, and everybody would wait."""
-LARGE_AT_ONCE: Final = 2
-"""More would take the interpreter from the event loop for longer at a time."""
 
 
 @attrs.frozen(eq=False)
@@ -29,21 +28,33 @@ class Caller:
     Args:
         places: where the services are.
         names: of the metadata of back ends that clients may see.
+        threads: where large texts and messages are converted; few, as each takes the interpreter from the event loop.
     """
 
     _places: Places
     _names: frozenset[str]
-    _large: anyio.CapacityLimiter = attrs.field(factory=lambda: anyio.CapacityLimiter(LARGE_AT_ONCE), init=False)
+    _threads: Executor
 
     async def message(
         self, call: MessageCall, data: bytes, identity: Identity, metadata: Metadata, seconds: float, /
     ) -> RestAnswer | RestProblem:
         """Make the unary call of a client's message."""
+        made = await self.request(len(data), lambda: call.request(data, identity.user_id), seconds)
+        if isinstance(made, RestProblem):
+            return made
+        message, left = made
+        return await self.unary(call, message, with_user(metadata, identity.user_id), left)
+
+    async def request(
+        self, size: int, make: Callable[[], bytes], seconds: float, /
+    ) -> tuple[bytes, float] | RestProblem:
+        """A serialised request, and how much of the time is left after making it."""
+        begun = monotonic()
         try:
-            message = await self.beside(len(data), lambda: call.request(data, identity.user_id))
+            message = await self.beside(size, make)
         except (FieldError, IdentityError) as error:
             return problem_of_request(error)
-        return await self.unary(call, message, with_user(metadata, identity.user_id), seconds)
+        return message, seconds - (monotonic() - begun)
 
     async def unary(
         self, binding: Route | MessageCall, message: bytes, metadata: Metadata, seconds: float, /
@@ -72,8 +83,10 @@ class Caller:
         return await self.beside(len(message), lambda: binding.answer(message))
 
     async def beside(self, size: int, convert: Callable[[], bytes], /) -> bytes:
-        """Convert at once, or where it is much, beside the event loop. Not to be cancelled."""
-        return convert() if size < LARGE_BYTES else await anyio.to_thread.run_sync(convert, limiter=self._large)
+        """Convert at once, or where it is much, beside the event loop; cancelled, it waits no longer."""
+        if size < LARGE_BYTES:
+            return convert()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, convert)
 
     def shown(self, metadata: Metadata, /) -> Metadata:
         """What clients may see of it."""
@@ -103,26 +116,25 @@ class GrpcMatch:
 
     async def unary(self, request: RestRequest, /) -> RestAnswer | RestProblem:
         """Make the call."""
-        message = await self._bound(request)
-        if isinstance(message, RestProblem):
-            return message
-        return await self._caller.unary(self._route, message, _metadata(request), request.seconds)
+        made = await self._bound(request)
+        if isinstance(made, RestProblem):
+            return made
+        message, left = made
+        return await self._caller.unary(self._route, message, _metadata(request), left)
 
     async def stream(self, request: RestRequest, /) -> "GrpcRestStream | RestProblem":
         """Begin the call of a server-streaming route."""
-        message = await self._bound(request)
-        if isinstance(message, RestProblem):
-            return message
-        return await self._caller.stream(self._route, message, _metadata(request), request.seconds)
+        made = await self._bound(request)
+        if isinstance(made, RestProblem):
+            return made
+        message, left = made
+        return await self._caller.stream(self._route, message, _metadata(request), left)
 
-    async def _bound(self, request: RestRequest) -> bytes | RestProblem:
+    async def _bound(self, request: RestRequest) -> tuple[bytes, float] | RestProblem:
         def bind() -> bytes:
             return self._route.request(self._captures, request.query, request.body, _user_id(request))
 
-        try:
-            return await self._caller.beside(len(request.body), bind)
-        except (FieldError, IdentityError) as error:
-            return problem_of_request(error)
+        return await self._caller.request(len(request.body), bind, request.seconds)
 
 
 def _user_id(request: RestRequest) -> UserId | None:

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 from google.rpc.status_pb2 import Status
 
+from imgateway.adapters.grpc.balancing.outcomes import FAILED
 from imgateway.adapters.grpc.field_error import FieldError
 from imgateway.adapters.grpc.routing import IdentityError
 from imgateway.codes import Code, RpcCode
@@ -23,7 +24,6 @@ MAX_RETRY_AFTER_SECONDS: Final = 86_400
 _TYPES: Final = "type.googleapis.com/"
 # What a back end says of its own mistakes is for its own people: exceptions' texts, addresses, SQL.
 _INSIDE: Final = frozenset({RpcCode.UNKNOWN, RpcCode.INTERNAL, RpcCode.DATA_LOSS})
-_FAILED: Final = "The service has failed."
 # The details of google/rpc/error_details.proto; DebugInfo is left out, as it tells of the inside.
 _SHOWN: Final = frozenset(
     f"google.rpc.{name}" for name in error_details_pb2.DESCRIPTOR.message_types_by_name if name != "DebugInfo"
@@ -44,7 +44,7 @@ def problem_of_request(error: FieldError | IdentityError, /) -> RestProblem:
 def problem_of_garbage(rpc: str, error: ValueError, /) -> RestProblem:
     """A back end answered what is no answer."""
     _log.warning("a back end answered garbage", extra={"rpc": rpc, "why": str(error)[:200]})
-    return RestProblem.of(RpcCode.INTERNAL, _FAILED)
+    return RestProblem.of(RpcCode.INTERNAL, FAILED)
 
 
 def problem_of_unknown_method() -> RestProblem:
@@ -58,7 +58,7 @@ def problem_of(rpc: str, failure: RpcFailure, /) -> RestProblem:
         if failure.reached:
             why = failure.message[:MAX_DETAIL_CHARS]
             _log.warning("a back end has failed", extra={"rpc": rpc, "code": failure.code.name, "why": why})
-        return RestProblem.of(failure.code, _FAILED if failure.reached else failure.message)
+        return RestProblem.of(failure.code, FAILED if failure.reached else failure.message)
     details: tuple[Mapping[str, Any], ...] = ()
     retry_after = failure.retry_after
     if failure.details is not None:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Self
 
@@ -25,6 +26,8 @@ from imgateway.rpc import NOT_KNOWN_YET, Metadata, RestAnswer, RestProblem
 REFLECTION_SECONDS: Final = 10.0
 REFLECTION_PAUSE_SECONDS: Final = 2.0
 """After a service could not be asked what it offers, so long passes until it is asked again."""
+THREADS: Final = 2
+"""For large texts and messages, and so many of them are converted at once."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,8 +70,10 @@ class GrpcTranscoder:
                 raise SettingsError(wrong)
             transcoder._take(table, whole=True)
         async with AsyncExitStack() as stack:
+            threads = ThreadPoolExecutor(THREADS, "imgateway-json")
+            stack.push_async_callback(asyncio.to_thread, threads.shutdown)  # once no call is left
             transcoder._places = await Places.open(stack, settings, resolver, transcoder._connected)
-            transcoder._caller = Caller(transcoder._places, frozenset(settings.return_metadata))
+            transcoder._caller = Caller(transcoder._places, frozenset(settings.return_metadata), threads)
             places = transcoder._places.balancers if settings.reflection else ()
             async with owned_tasks() as tasks:
                 asking = [tasks.create_task(transcoder._keep_asking(place)) for place in places]

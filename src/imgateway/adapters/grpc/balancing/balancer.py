@@ -24,8 +24,8 @@ from imgateway.codes import RpcCode
 from imgateway.rpc import RETRY_AFTER_SECONDS, Metadata, RpcAnswer, RpcFailure
 
 ATTEMPTS: Final = 3
-FIRST_CONNECTION_SECONDS: Final = 1.0
-"""How long a call waits where no attempt to connect is over yet."""
+OPEN_SECONDS: Final = 1.0
+"""How long a call waits while it is open whether an instance can be used."""
 RETRY_PAUSE_SECONDS: Final = 0.02
 
 _OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
@@ -60,6 +60,7 @@ class GrpcBalancer:
     _tasks: asyncio.TaskGroup
     _on_endpoint: Callable[[], None]
     _endpoints: dict[str, Endpoint] = attrs.field(factory=dict, init=False)
+    _refused: set[str] = attrs.field(factory=set, init=False)
     _all: tuple[Endpoint, ...] = attrs.field(default=(), init=False)
     _watches: dict[str, asyncio.Task[None]] = attrs.field(factory=dict, init=False)
     _retiring: set[Endpoint] = attrs.field(factory=set, init=False)
@@ -113,7 +114,7 @@ class GrpcBalancer:
         self._budget.called()
         tried: tuple[Endpoint, ...] = ()
         while True:
-            endpoint = self._pick(tried, streaming=False) or await self._first(ends_at, streaming=False)
+            endpoint = self._pick(tried, streaming=False) or await self._wait(ends_at, streaming=False)
             if endpoint is None:
                 return _NOBODY
             left = ends_at - loop.time()
@@ -132,7 +133,7 @@ class GrpcBalancer:
         """Begin a server-streaming call on one instance."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + seconds
-        endpoint = self._pick((), streaming=True) or await self._first(ends_at, streaming=True)
+        endpoint = self._pick((), streaming=True) or await self._wait(ends_at, streaming=True)
         if endpoint is None:
             return _NOBODY
         endpoint.begin(loop.time(), streaming=True)
@@ -212,10 +213,10 @@ class GrpcBalancer:
             only = endpoints[0]
             return only if only.reachable else None
         now = asyncio.get_running_loop().time()
-        usable = [endpoint for endpoint in endpoints if endpoint not in tried and endpoint.usable(now)]
-        if not usable:
-            reachable = [endpoint for endpoint in endpoints if endpoint.reachable]
-            usable = [endpoint for endpoint in reachable if endpoint not in tried] or reachable
+        usable = [endpoint for endpoint in endpoints if endpoint.usable(now)]
+        usable = usable or [endpoint for endpoint in endpoints if endpoint.reachable]
+        if tried:
+            usable = [endpoint for endpoint in usable if endpoint not in tried] or usable
         if len(usable) < 2:
             return usable[0] if usable else None
         chosen, other = random.sample(usable, 2)
@@ -224,11 +225,11 @@ class GrpcBalancer:
         takes = chosen.warmth(now) / other.warmth(now)
         return chosen if takes >= 1.0 or random.random() < takes else other
 
-    async def _first(self, ends_at: float, *, streaming: bool) -> Endpoint | None:
+    async def _wait(self, ends_at: float, *, streaming: bool) -> Endpoint | None:
         """Wait for an instance while it is open whether one can be reached, but not long."""
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout_at(min(ends_at, loop.time() + FIRST_CONNECTION_SECONDS)):
+            async with asyncio.timeout_at(min(ends_at, loop.time() + OPEN_SECONDS)):
                 while not self._closed and (not self._known or any(endpoint.pending for endpoint in self._all)):
                     self._changed.clear()
                     await self._changed.wait()
@@ -260,15 +261,19 @@ class GrpcBalancer:
             self._watches.pop(address).cancel()
             self._retiring.add(endpoint)
             self._tasks.create_task(self._retire(endpoint))
+        refused = set[str]()
         for address in addresses - self._endpoints.keys():
             try:
                 channel = self._make_channel(address)
             except (ValueError, TypeError) as error:  # as gRPC sees fit
-                _log.warning("an address is none", extra={"address": ascii(address), "why": str(error)})
+                if address not in self._refused:
+                    _log.warning("an address is none", extra={"address": ascii(address), "why": str(error)})
+                refused.add(address)
                 continue
             health = Health(channel, self._service, self._changed.set)
             endpoint = self._endpoints[address] = Endpoint(address, channel, health, self._may_eject)
             self._watches[address] = self._tasks.create_task(endpoint.watch(self._heard))
+        self._refused = refused
         self._all = tuple(self._endpoints.values())
         self._changed.set()
 

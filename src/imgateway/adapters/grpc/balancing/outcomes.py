@@ -15,8 +15,8 @@ _WORDS: Final = {
     RpcCode.DEADLINE_EXCEEDED: "The call took too long.",
     RpcCode.CANCELLED: "The call was cancelled.",
 }
-_FAILED: Final = "The service has failed."
-NO_MESSAGE: Final = RpcFailure(RpcCode.INTERNAL, _FAILED, reached=False)
+FAILED: Final = "The service has failed."
+NO_MESSAGE: Final = RpcFailure(RpcCode.INTERNAL, FAILED, reached=False)
 _TOO_LARGE: Final = "The service's answer is too large."
 # How gRPC's core begins the texts of the statuses that it makes up itself; nothing else tells them from a server's.
 _CORE: Final = (
@@ -29,7 +29,7 @@ _CORE: Final = (
     "Received RST_STREAM",
     "No status received",
 )
-_LIMITS: Final = ("larger than max", "exceeds hard limit")
+_LIMITS: Final = ("larger than max", "received metadata size exceeds")
 """Of a message, and of metadata."""
 
 _log = logging.getLogger(__name__)
@@ -59,4 +59,4 @@ def failure_of(error: grpc.aio.AioRpcError, rpc: str, /) -> RpcFailure:
     if code is RpcCode.RESOURCE_EXHAUSTED and any(sign in words for sign in _LIMITS):
         _log.warning("an answer is too large", extra={"rpc": rpc, "why": words})
         return RpcFailure(RpcCode.INTERNAL, _TOO_LARGE, reached=False)
-    return RpcFailure(code, _WORDS.get(code, _FAILED), trailers, reached=False)
+    return RpcFailure(code, _WORDS.get(code, FAILED), trailers, reached=False)

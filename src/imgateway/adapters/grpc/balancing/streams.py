@@ -22,6 +22,7 @@ class GrpcStream:
     headers: Metadata = attrs.field(default=(), init=False)
     trailers: Metadata = attrs.field(default=(), init=False)
     failure: RpcFailure | None = attrs.field(default=None, init=False)
+    _begun: bool = attrs.field(default=False, init=False)
     _over: bool = attrs.field(default=False, init=False)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
@@ -34,7 +35,8 @@ class GrpcStream:
             raise StopAsyncIteration
         try:
             message = await self._call.read()
-            if not self.headers:
+            if not self._begun:
+                self._begun = True
                 self.headers = metadata(await self._call.initial_metadata())
             if message is not grpc.aio.EOF:
                 found: bytes = message

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -44,24 +45,27 @@ def on_the_wire(message: Any, descriptor: Descriptor, /) -> bytes:
 
 
 class Decoders:
-    """The functions of one pool's messages, made when they are first asked for."""
+    """The functions of one pool's messages, made when they are first asked for, from any thread."""
 
     def __init__(self, pool: DescriptorPool, ignore_unknown: bool) -> None:
         self._pool = pool
         self._ignore_unknown = ignore_unknown
         self._messages: dict[Descriptor, Decode] = {}
         self._unfilled: deque[Callable[[], None]] = deque()
+        self._making = Lock()
 
     def message(self, descriptor: Descriptor, /) -> Decode:
         """The function that fills an empty message of a type from a JSON value."""
-        decode = self._message(descriptor)
-        self._fill()
+        with self._making:
+            decode = self._message(descriptor)
+            self._fill()
         return decode
 
     def field(self, field: FieldDescriptor, /) -> Decode:
         """The function that sets one field of a message from a JSON value; paths begin with the field's name."""
-        decode = self._field(field)
-        self._fill()
+        with self._making:
+            decode = self._field(field)
+            self._fill()
         return decode
 
     def _fill(self) -> None:

@@ -10,6 +10,7 @@ import keyword
 from collections import deque
 from collections.abc import Callable
 from itertools import count
+from threading import Lock
 from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -25,7 +26,7 @@ Encode = Callable[[Any], Any]
 
 
 class Encoders:
-    """The functions of one pool's messages, made when they are first asked for."""
+    """The functions of one pool's messages, made when they are first asked for, from any thread."""
 
     def __init__(self, pool: DescriptorPool, json_names: bool) -> None:
         self._pool = pool
@@ -35,21 +36,24 @@ class Encoders:
         self._scope: dict[str, Any] = {}
         self._numbers = count()
         self._unwritten: deque[Descriptor] = deque()
+        self._making = Lock()
 
     def message(self, descriptor: Descriptor, /) -> Encode:
         """The function that encodes whole messages of a type."""
-        name = self._function(descriptor)
-        self._write()
+        with self._making:
+            name = self._function(descriptor)
+            self._write()
         return cast(Encode, self._scope[name])
 
     def field(self, field: FieldDescriptor, /) -> Encode:
         """The function that encodes one field of a message: its default where it is unset, None for a message."""
-        name = self._new_name("field")
-        value = self._expression(field)
-        if field.message_type is not None and not field.is_repeated:
-            value = f"{value} if {self._has(field)} else None"
-        self._define(name, [f"def {name}(m):", f" v = {self._attribute(field)}", f" return {value}"])
-        self._write()
+        with self._making:
+            name = self._new_name("field")
+            value = self._expression(field)
+            if field.message_type is not None and not field.is_repeated:
+                value = f"{value} if {self._has(field)} else None"
+            self._define(name, [f"def {name}(m):", f" v = {self._attribute(field)}", f" return {value}"])
+            self._write()
         return cast(Encode, self._scope[name])
 
     def _new_name(self, kind: str) -> str:

@@ -76,7 +76,7 @@ class RestApplication:
         code = _CANCELLED
         self._gateway.call_begun()
         try:
-            code = await self._call(exchange, found, started)
+            code = await self._call(exchange, found)
         except Exception:
             code = refusals.FAILED.code
             _log.exception("a call failed", extra={"rpc": found.route.rpc})
@@ -102,8 +102,8 @@ class RestApplication:
         leave_unread(exchange, self._settings.max_request_bytes)
         await exchange.refuse(problem, () if allowed is None else ((b"allow", allowed),))
 
-    async def _call(self, exchange: Exchange, match: RestMatch, started: float) -> str:
-        request = await self._request(exchange, match.route, started)
+    async def _call(self, exchange: Exchange, match: RestMatch) -> str:
+        request = await self._request(exchange, match.route)
         if request is None:
             return _CANCELLED
         if isinstance(request, RestProblem):
@@ -138,7 +138,7 @@ class RestApplication:
         finally:
             await stream.aclose()
 
-    async def _request(self, exchange: Exchange, route: RestRoute, started: float) -> RestRequest | RestProblem | None:
+    async def _request(self, exchange: Exchange, route: RestRoute) -> RestRequest | RestProblem | None:
         """The request, read and authenticated; None where the client left before that."""
         if route.client_streaming:
             return refusals.CLIENT_STREAMING
@@ -159,11 +159,12 @@ class RestApplication:
             return metadata
         body = b""
         if exchange.has_body and route.takes_body:
+            begun = perf_counter()
             received = await self._body(exchange, seconds)
             if not isinstance(received, bytes):
                 return received
             body = received
-            seconds = max(seconds - (perf_counter() - started), 0.001)
+            seconds = max(seconds - (perf_counter() - begun), 0.001)
         else:
             leave_unread(exchange, self._settings.max_request_bytes)
         query = exchange.scope["query_string"]

@@ -20,7 +20,8 @@ _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0
 # Section 3.3.1.3, "list-member".
 _KEY = rb"(?:[a-z][_0-9a-z*/-]{0,255}|[a-z0-9][_0-9a-z*/-]{0,240}@[a-z][_0-9a-z*/-]{0,13})"
 _MEMBER = _KEY + rb"=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,255}[\x21-\x2b\x2d-\x3c\x3e-\x7e]"
-_TRACESTATE = re.compile(rb"[ \t]*" + _MEMBER + rb"[ \t]*(?:,[ \t]*(?:" + _MEMBER + rb")?[ \t]*){0,31}")
+# Blanks can be matched in one way only: in several, a refusal would take time without end.
+_TRACESTATE = re.compile(rb"[ \t]*" + _MEMBER + rb"[ \t]*(?:,[ \t]*(?:" + _MEMBER + rb"[ \t]*)?){0,31}")
 
 
 class Forwarding:
