@@ -188,6 +188,20 @@ async def test_leaving_by_cancellation_closes_everything() -> None:
             await eventually(lambda: back_end.under_way == 0, "the call is cancelled")
 
 
+def test_closing_leaves_nothing_that_grpc_tells_a_later_loop() -> None:
+    """Of a channel that is not gone when its loop is closed, gRPC tells the next loop, which can't take it."""
+    told: list[object] = []
+
+    async def open_and_close() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+        async with GrpcBalancer.open(StaticTarget("127.0.0.1:1"), **OPTIONS) as it:
+            assert isinstance(await it.unary(ECHO, REQUEST, (), 20.0, True), RpcFailure)
+
+    for _ in range(20):
+        asyncio.run(open_and_close())
+    assert told == []
+
+
 async def test_a_method_may_change_its_kind_at_one_address() -> None:
     async with running_back_end() as (_, one), known(one) as made:
         assert isinstance(await made.balancer.unary(ENDLESS, REQUEST, (), 0.2, False), RpcFailure)

@@ -62,7 +62,6 @@ class GrpcBalancer:
     _endpoints: dict[str, Endpoint] = attrs.field(factory=dict, init=False)
     _refused: set[str] = attrs.field(factory=set, init=False)
     _all: tuple[Endpoint, ...] = attrs.field(default=(), init=False)
-    _watches: dict[str, asyncio.Task[None]] = attrs.field(factory=dict, init=False)
     _retiring: set[Endpoint] = attrs.field(factory=set, init=False)
     _changed: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     _budget: RetryBudget = attrs.field(factory=RetryBudget, init=False)
@@ -162,14 +161,8 @@ class GrpcBalancer:
         gone = [*self._all, *self._retiring]
         self._all = ()
         self._endpoints.clear()
-        watches = [*self._watches.values()]
-        self._watches.clear()
-        for task in watches:
-            task.cancel()
-        await asyncio.gather(*watches, return_exceptions=True)
         self._changed.set()
-        for endpoint in gone:
-            await endpoint.close()
+        await asyncio.gather(*(endpoint.close() for endpoint in gone))
 
     async def _attempt(
         self,
@@ -258,7 +251,6 @@ class GrpcBalancer:
         self._known = True
         for address in self._endpoints.keys() - addresses:
             endpoint = self._endpoints.pop(address)
-            self._watches.pop(address).cancel()
             self._retiring.add(endpoint)
             self._tasks.create_task(self._retire(endpoint))
         refused = set[str]()
@@ -272,7 +264,7 @@ class GrpcBalancer:
                 continue
             health = Health(channel, self._service, self._changed.set)
             endpoint = self._endpoints[address] = Endpoint(address, channel, health, self._may_eject)
-            self._watches[address] = self._tasks.create_task(endpoint.watch(self._heard))
+            endpoint.start(self._tasks, self._heard)
         self._refused = refused
         self._all = tuple(self._endpoints.values())
         self._changed.set()

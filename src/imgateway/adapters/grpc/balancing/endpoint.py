@@ -30,6 +30,8 @@ WARM_SECONDS: Final = 3.0
 LEAST_WARMTH: Final = 0.1
 GRACE_SECONDS: Final = 30.0
 """How long an instance that is gone may take to answer what it was asked."""
+CLOSE_SECONDS: Final = 0.5
+"""How long is waited for what gRPC tells of a closed channel: clients may hold calls of it for longer."""
 WATCH_PAUSE_SECONDS: Final = 1.0
 """After something that nobody foresaw, so long passes until an instance is watched again."""
 
@@ -62,6 +64,9 @@ class Endpoint:
     _streams: int = 0
     _owes_since: float | None = None
     _doubted: asyncio.Event = attrs.field(factory=asyncio.Event)
+    _closed: bool = False
+    _connecting: asyncio.Task[None] = attrs.field(init=False)
+    _asking: tuple[asyncio.Task[None], ...] = ()
     _idle: asyncio.Event = attrs.field(factory=asyncio.Event)
     _ejection: Ejection = attrs.field(factory=Ejection)
     _methods: dict[tuple[str, bool], Any] = attrs.field(factory=dict)
@@ -135,25 +140,27 @@ class Endpoint:
             self._owes_since = None
             self._ejection.forgive(now)
 
-    async def watch(self, on_change: Callable[[bool], None]) -> None:
-        """Keep it connected, and know how it is, until cancelled; `on_change` hears whether it is newly connected."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._ever_again(lambda: self.watch_connection(on_change)))
-            tasks.create_task(self._ever_again(self.health.watch))
-            tasks.create_task(self._ever_again(self.watch_life))
+    def start(self, tasks: asyncio.TaskGroup, on_change: Callable[[bool], None]) -> None:
+        """Keep it connected and know how it is, until it is closed; `on_change` hears whether it is newly connected."""
+        self._connecting = tasks.create_task(self._ever_again(lambda: self.watch_connection(on_change)))
+        self._asking = (
+            tasks.create_task(self._ever_again(self.health.watch)),
+            tasks.create_task(self._ever_again(self.watch_life)),
+        )
 
     async def _ever_again(self, watch: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        while True:
+        while not self._closed:
             try:
                 await watch()
             except Exception:  # whatever an instance does, the others and the gateway live on
-                _log.exception("watching an instance has failed", extra={"address": self.address})
-            await asyncio.sleep(WATCH_PAUSE_SECONDS)
+                if not self._closed:
+                    _log.exception("watching an instance has failed", extra={"address": self.address})
+                    await asyncio.sleep(WATCH_PAUSE_SECONDS)
 
     async def watch_connection(self, on_change: Callable[[bool], None]) -> None:
-        """Keep it connected, and know whether it is, until cancelled."""
+        """Keep it connected, and know whether it is."""
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._closed:
             state = self.channel.get_state(try_to_connect=True)
             was, self.connected = self.connected, state is _READY
             new = self.connected and not was
@@ -206,12 +213,23 @@ class Endpoint:
         await self.close()
 
     async def close(self) -> None:
-        """Close the channel; its calls are cancelled. Whoever waits for them in `retire` is let go."""
+        """Close the channel; its calls are cancelled. Whoever waits for them in `retire` is let go.
+
+        Its own calls end first, and then it is waited for what gRPC tells of the closed channel: later it would come to
+        an event loop that may be closed.
+        """
+        self._closed = True
         self._methods.clear()
         self.health.stop()
         self._calls = self._streams = 0
         self._idle.set()
+        for task in self._asking:
+            task.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
+        self._asking = ()  # a cancelled task holds where it was cancelled, and so its call, and so the channel
         await self.channel.close(None)
+        await asyncio.wait([self._connecting], timeout=CLOSE_SECONDS)
+        self._connecting.cancel()
 
     def _ask(self, now: float) -> None:
         if self._owes_since is None:

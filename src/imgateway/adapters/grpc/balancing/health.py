@@ -68,7 +68,8 @@ class Health:
         seconds = None if service == self._service else LONG_PAUSE_SECONDS
         call = watch(HealthCheckRequest(service=service).SerializeToString(), wait_for_ready=True, timeout=seconds)
         try:
-            async for message in call:
+            # Not by `async for`: a call that is iterated holds itself, and its channel, until garbage is collected.
+            while (message := await call.read()) is not grpc.aio.EOF:
                 status = HealthCheckResponse.FromString(message).status
                 if status == HealthCheckResponse.SERVICE_UNKNOWN and service:
                     return grpc.StatusCode.NOT_FOUND
