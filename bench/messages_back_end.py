@@ -13,7 +13,7 @@ MESSAGES = 20
 
 
 def answer() -> bytes:
-    """6.6 KB as JSON."""
+    """6.4 KB as JSON."""
     found = message_pb2.GetMessagesResponse()
     for number in range(MESSAGES):
         message = common_pb2.Message(
