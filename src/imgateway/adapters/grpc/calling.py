@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
+from functools import partial
 from time import monotonic
 from typing import Final
 
@@ -13,7 +14,7 @@ from imgateway.adapters.grpc.identity_metadata import with_user
 from imgateway.adapters.grpc.places import Places
 from imgateway.adapters.grpc.problems import problem_of, problem_of_garbage, problem_of_request
 from imgateway.adapters.grpc.routing import Captures, IdentityError, MessageCall, Route
-from imgateway.model import Identity, UserId
+from imgateway.model import Identity
 from imgateway.ports import RpcStream
 from imgateway.rpc import Metadata, RestAnswer, RestProblem, RestRequest, RestRoute, RpcFailure
 
@@ -39,11 +40,9 @@ class Caller:
         self, call: MessageCall, data: bytes, identity: Identity, metadata: Metadata, seconds: float, /
     ) -> RestAnswer | RestProblem:
         """Make the unary call of a client's message."""
-        made = await self.request(len(data), lambda: call.request(data, identity.user_id), seconds)
-        if isinstance(made, RestProblem):
-            return made
-        message, left = made
-        return await self.unary(call, message, with_user(metadata, identity.user_id), left)
+        user_id = identity.user_id
+        make = partial(call.request, data, user_id)
+        return await self.unary(call, len(data), make, with_user(metadata, user_id), seconds)
 
     async def request(
         self, size: int, make: Callable[[], bytes], seconds: float, /
@@ -57,11 +56,15 @@ class Caller:
         return message, seconds - (monotonic() - begun)
 
     async def unary(
-        self, binding: Route | MessageCall, message: bytes, metadata: Metadata, seconds: float, /
+        self, binding: Route | MessageCall, size: int, make: Callable[[], bytes], metadata: Metadata, seconds: float, /
     ) -> RestAnswer | RestProblem:
-        """Make a unary call with a serialised message."""
+        """Make a unary call with the message that `make` makes of a text of so many bytes."""
+        made = await self.request(size, make, seconds)
+        if isinstance(made, RestProblem):
+            return made
+        message, left = made
         rpc = binding.rpc
-        outcome = await self._places.of(rpc).unary(rpc, message, metadata, seconds, binding.idempotent)
+        outcome = await self._places.of(rpc).unary(rpc, message, metadata, left, binding.idempotent)
         if isinstance(outcome, RpcFailure):
             return self.refused(rpc, outcome)
         try:
@@ -71,11 +74,15 @@ class Caller:
         return RestAnswer(body, self.shown(outcome.headers), self.shown(outcome.trailers))
 
     async def stream(
-        self, route: Route, message: bytes, metadata: Metadata, seconds: float, /
+        self, route: Route, size: int, make: Callable[[], bytes], metadata: Metadata, seconds: float, /
     ) -> "GrpcRestStream | RestProblem":
-        """Begin the call of a server-streaming method."""
+        """Begin the call of a server-streaming method, with a message as in `unary`."""
+        made = await self.request(size, make, seconds)
+        if isinstance(made, RestProblem):
+            return made
+        message, left = made
         rpc = route.rpc
-        stream = await self._places.of(rpc).stream(rpc, message, metadata, seconds)
+        stream = await self._places.of(rpc).stream(rpc, message, metadata, left)
         return self.refused(rpc, stream) if isinstance(stream, RpcFailure) else GrpcRestStream(route, stream, self)
 
     async def converted(self, binding: Route | MessageCall, message: bytes, /) -> bytes:
@@ -116,33 +123,18 @@ class GrpcMatch:
 
     async def unary(self, request: RestRequest, /) -> RestAnswer | RestProblem:
         """Make the call."""
-        made = await self._bound(request)
-        if isinstance(made, RestProblem):
-            return made
-        message, left = made
-        return await self._caller.unary(self._route, message, _metadata(request), left)
+        size, make, metadata = self._parts(request)
+        return await self._caller.unary(self._route, size, make, metadata, request.seconds)
 
     async def stream(self, request: RestRequest, /) -> "GrpcRestStream | RestProblem":
         """Begin the call of a server-streaming route."""
-        made = await self._bound(request)
-        if isinstance(made, RestProblem):
-            return made
-        message, left = made
-        return await self._caller.stream(self._route, message, _metadata(request), left)
+        size, make, metadata = self._parts(request)
+        return await self._caller.stream(self._route, size, make, metadata, request.seconds)
 
-    async def _bound(self, request: RestRequest) -> tuple[bytes, float] | RestProblem:
-        def bind() -> bytes:
-            return self._route.request(self._captures, request.query, request.body, _user_id(request))
-
-        return await self._caller.request(len(request.body), bind, request.seconds)
-
-
-def _user_id(request: RestRequest) -> UserId | None:
-    return None if request.identity is None else request.identity.user_id
-
-
-def _metadata(request: RestRequest) -> Metadata:
-    return with_user(request.metadata, _user_id(request))
+    def _parts(self, request: RestRequest) -> tuple[int, Callable[[], bytes], Metadata]:
+        user_id = None if request.identity is None else request.identity.user_id
+        make = partial(self._route.request, self._captures, request.query, request.body, user_id)
+        return len(request.body), make, with_user(request.metadata, user_id)
 
 
 @attrs.define(eq=False)

@@ -1,4 +1,4 @@
-"""Tasks that live as long as a block."""
+"""Tasks that live as long as a block, and whether somebody has cancelled one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,3 +17,9 @@ async def owned_tasks() -> AsyncIterator[asyncio.TaskGroup]:
             failed = error
     if failed is not None:
         raise failed
+
+
+def is_cancelled() -> bool:
+    """Whether somebody has cancelled the running task: gRPC raises CancelledError for a closed channel as well."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

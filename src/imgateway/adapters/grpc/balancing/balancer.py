@@ -19,7 +19,7 @@ from imgateway.adapters.grpc.balancing.instances import Instances
 from imgateway.adapters.grpc.balancing.outcomes import NO_MESSAGE, UNAVAILABLE, failure_of, metadata
 from imgateway.adapters.grpc.balancing.streams import GrpcStream
 from imgateway.adapters.grpc.balancing.tls import TlsFiles, channel_maker
-from imgateway.adapters.grpc.tasks import owned_tasks
+from imgateway.adapters.grpc.tasks import is_cancelled, owned_tasks
 from imgateway.codes import RpcCode
 from imgateway.rpc import RETRY_AFTER_SECONDS, Metadata, RpcAnswer, RpcFailure
 
@@ -191,8 +191,7 @@ class GrpcBalancer:
             code = failure.code
             return failure
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or not task.cancelling():
+            if not is_cancelled():
                 return _NOBODY  # its channel was closed under it
             # gRPC has swallowed the cancellation and raises one of its own, which no scope of anyio takes for its own.
             await anyio.lowlevel.checkpoint_if_cancelled()

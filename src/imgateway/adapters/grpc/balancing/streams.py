@@ -8,6 +8,7 @@ import attrs
 import grpc
 
 from imgateway.adapters.grpc.balancing.outcomes import UNAVAILABLE, failure_of, metadata
+from imgateway.adapters.grpc.tasks import is_cancelled
 from imgateway.codes import RpcCode
 from imgateway.rpc import Metadata, RpcFailure
 
@@ -48,8 +49,7 @@ class GrpcStream:
             self.trailers = self.failure.trailers
             self._end(self.failure.code)
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            if is_cancelled():
                 raise
             # Its channel was closed under it.
             self.failure = UNAVAILABLE

@@ -11,6 +11,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 
 from imgateway.adapters.grpc.schema.files import Loaded, completed, load
 from imgateway.adapters.grpc.schema.installed import installed_file
+from imgateway.adapters.grpc.tasks import is_cancelled
 from imgateway.errors import ServiceUnavailableError
 
 MAX_FILES: Final = 2000
@@ -147,8 +148,7 @@ class _Questions:
             if code is not grpc.StatusCode.OK:
                 raise grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata())
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if is_cancelled():
                 raise
             raise ServiceUnavailableError("the channel to the server is closed") from None
         finally:
