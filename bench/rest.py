@@ -92,17 +92,8 @@ def serving(descriptor_set: bytes, target: str, program: Sequence[str] = ("-m", 
             f'[server]\nport = {port}\nadmin_port = 0\n[auth]\nsecret = "{SECRET}"\n'
             f'[grpc]\ndescriptor_set = "{folder}/services.binpb"\n[grpc.services."*"]\ntarget = "{target}"\n'
         )
-        command = [
-            "taskset",
-            "-c",
-            SERVER_CORE,
-            sys.executable,
-            *program,
-            "serve",
-            "--config",
-            str(folder / "gateway.toml"),
-        ]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        command = [sys.executable, *program, "serve", "--config", str(folder / "gateway.toml")]
+        process = subprocess.Popen(["taskset", "-c", SERVER_CORE, *command], stderr=subprocess.DEVNULL)
         try:
             command = [sys.executable, "-m", "imgateway_cli", "token", "--user-id", "alice", "--secret", SECRET]
             minted = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)

@@ -1,7 +1,6 @@
 """Servers that describe themselves, in whatever way a test wants it (grpc.reflection.v1)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -11,19 +10,6 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 V1 = "grpc.reflection.v1.ServerReflection"
 
 Answer = Callable[[ServerReflectionRequest], ServerReflectionResponse | bytes | list[bytes] | None]
-
-
-@asynccontextmanager
-async def running_server(prepare: Callable[[grpc.aio.Server], None]) -> AsyncIterator[str]:
-    """The address of a server of this process."""
-    server = grpc.aio.server()
-    prepare(server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        await server.stop(None)
 
 
 def answering(

@@ -4,7 +4,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import grpc
@@ -13,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 from tests.grpc_back_end import FILE, SERVICE, BackEnd, running_back_end
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 from tests.grpc_protos import descriptors
+from tests.grpc_servers import Handlers, offering_methods, running_server
 
 from imgateway.adapters.grpc import GrpcTranscoder
 from imgateway.core.settings_grpc import GrpcServiceSettings, GrpcSettings
@@ -139,20 +139,16 @@ async def streaming(file: Path, *messages: bytes, **more: object) -> AsyncIterat
         finally:
             ended.set()
 
-    server = grpc.aio.server()
-    handlers: dict[str, Any] = {"Counts": grpc.unary_stream_rpc_method_handler(sends)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        async with GrpcTranscoder.open(settings(f"127.0.0.1:{port}", file, **more), None) as transcoder:
-            found = transcoder.find("GET", "/api/counts")
-            assert not isinstance(found, frozenset)
-            stream = await found.stream(RestRequest("", b"", ALICE, (), 20.0))
-            assert not isinstance(stream, RestProblem), stream
-            yield stream, ended
-    finally:
-        await server.stop(None)
+    handlers: Handlers = {SERVICE: {"Counts": grpc.unary_stream_rpc_method_handler(sends)}}
+    async with (
+        running_server(offering_methods(handlers)) as address,
+        GrpcTranscoder.open(settings(address, file, **more), None) as transcoder,
+    ):
+        found = transcoder.find("GET", "/api/counts")
+        assert not isinstance(found, frozenset)
+        stream = await found.stream(RestRequest("", b"", ALICE, (), 20.0))
+        assert not isinstance(stream, RestProblem), stream
+        yield stream, ended
 
 
 @pytest.mark.anyio

@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2
 from tests.faults.test_grpc_balancing import ECHO, REQUEST, eventually, known
 from tests.grpc_back_end import SERVICE, BackEnd, running_back_end
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
+from tests.grpc_servers import Handlers, offering_methods, running_server
 
 from imgateway.adapters.grpc.balancing import GrpcBalancer, StaticTarget, endpoint, health
 from imgateway.codes import RpcCode
@@ -35,19 +36,12 @@ async def saying(watch: Any) -> AsyncIterator[str]:
     async def echo(request: bytes, _: Any) -> bytes:
         return request
 
-    server = grpc.aio.server()
-    handlers: dict[str, dict[str, Any]] = {
+    handlers: Handlers = {
         SERVICE: {"Echo": grpc.unary_unary_rpc_method_handler(echo)},
         "grpc.health.v1.Health": {"Watch": grpc.unary_stream_rpc_method_handler(watch)},
     }
-    for service, methods in handlers.items():
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, methods),))
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        await server.stop(None)
+    async with running_server(offering_methods(handlers)) as address:
+        yield address
 
 
 async def garbage(_: bytes, __: Any) -> AsyncIterator[bytes]:

@@ -9,9 +9,10 @@ import grpc
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
-from tests.grpc_describing import Answer, answering, describing, running_server
+from tests.grpc_describing import Answer, answering, describing
 from tests.grpc_files import chained, offering
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
+from tests.grpc_servers import running_server
 
 from imgateway.adapters.grpc import GrpcTranscoder
 from imgateway.adapters.grpc import transcoder as limits

@@ -12,11 +12,12 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSe
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
-from tests.grpc_describing import V1, Answer, answering, describing, running_server
+from tests.grpc_describing import V1, Answer, answering, describing
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 from tests.grpc_protos import descriptors, pool_of
 from tests.grpc_routes import EVERYWHERE, loaded
 from tests.grpc_routes import table as library_table
+from tests.grpc_servers import running_server
 
 from imgateway.adapters.grpc.routing import RouteTable
 from imgateway.adapters.grpc.schema import Loaded, reflect
