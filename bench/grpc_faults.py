@@ -11,8 +11,8 @@ from typing import Any
 
 import attrs
 from servers import EtcdServer
-from tests.faults.test_grpc_balancing import entry, instance, known
 from tests.grpc_back_end import SERVICE, running_back_end
+from tests.grpc_instances import entry, instance, known
 
 from imgateway.adapters.etcd import EtcdAccess, EtcdRegistrar, EtcdResolver
 from imgateway.adapters.grpc.balancing import Discovered, GrpcBalancer

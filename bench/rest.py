@@ -17,8 +17,8 @@ from typing import Any
 import attrs
 import grpc
 import httpx
-from tests.faults.test_grpc_balancing import instance
 from tests.grpc_back_end import FILE, SERVICE
+from tests.grpc_instances import instance
 from tests.grpc_protos import descriptors
 
 from imgateway_im_logic.server import descriptor_set_path

@@ -9,8 +9,8 @@ import anyio
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2
-from tests.faults.test_grpc_balancing import ECHO, REQUEST, eventually, known
 from tests.grpc_back_end import SERVICE, BackEnd, running_back_end
+from tests.grpc_instances import ECHO, REQUEST, eventually, known
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 from tests.grpc_servers import Handlers, offering_methods, running_server
 
