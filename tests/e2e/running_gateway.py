@@ -195,7 +195,7 @@ class Problem:
         return str(self.body["code"])
 
 
-def mint(user_id: str = "alice", /, *, secret: str = SECRET, seconds: float = 600, **claims: Any) -> str:
+def mint(user_id: str = "alice", /, *, secret: str = SECRET, seconds: float = 86_400, **claims: Any) -> str:
     """A token. A claim given as None is left out."""
     all_claims = {"sub": user_id, "exp": time.time() + seconds, **claims}
     present = {name: value for name, value in all_claims.items() if value is not None}
