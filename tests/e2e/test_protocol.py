@@ -250,7 +250,7 @@ async def test_both_kinds_of_pings_are_answered(shared_gateway: RunningGateway) 
 
 async def test_a_newer_token_extends_the_connection(shared_gateway: RunningGateway) -> None:
     exp = int(time.time()) + 7200
-    async with await shared_gateway.connect("alice") as client:
+    async with await shared_gateway.connect("alice", token=mint("alice", seconds=600)) as client:
         assert client.welcome["tokenExpiresAt"] < exp * 1000
         await client.send("refresh-token", token=mint("alice", exp=exp))
         assert await client.expect("token-refreshed") == {"tokenExpiresAt": exp * 1000}
