@@ -56,11 +56,6 @@ class Balancer(Protocol):
         """Begin a server-streaming call; an `RpcFailure` where there is nobody to call. Must be closed."""
         ...
 
-    @property
-    def available(self) -> bool:
-        """Whether a call made now has somebody to go to."""
-        ...
-
     async def aclose(self) -> None:
         """Part from all instances; calls under way are cancelled. Idempotent."""
         ...

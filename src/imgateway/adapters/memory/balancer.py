@@ -49,7 +49,7 @@ class MemoryBalancer:
                 return outcome if isinstance(outcome, RpcFailure) else RpcAnswer(outcome)
             finally:
                 self._under_way.discard(scope)
-        return _TOO_LATE if self.available else _CLOSED
+        return _TOO_LATE if anyio.current_time() >= scope.deadline else _CLOSED
 
     async def stream(
         self, rpc: str, request: bytes, metadata: Metadata, seconds: float, /
@@ -63,11 +63,6 @@ class MemoryBalancer:
         stream = MemoryRpcStream(streams(request, metadata), anyio.current_time() + seconds, self._open.discard)
         self._open.add(stream)
         return stream
-
-    @property
-    def available(self) -> bool:
-        """Until it is closed."""
-        return not self._closed
 
     async def aclose(self) -> None:
         """Cancel what is under way."""
