@@ -14,7 +14,7 @@ from tests.grpc_back_end import SERVICE, BackEnd, running_back_end
 from tests.grpc_instances import ECHO, REQUEST, entry, eventually, failing_back_end, instance, known
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 
-from imgateway.adapters.grpc.balancing import Discovered, GrpcBalancer, StaticTarget, TlsFiles, channel_maker
+from imgateway.adapters.grpc.balancing import Discovered, GrpcBalancer, StaticTarget, TlsFiles, balancer, channel_maker
 from imgateway.adapters.grpc.balancing.balancer import ATTEMPTS
 from imgateway.adapters.grpc.balancing.budget import MOST, SHARE
 from imgateway.adapters.grpc.balancing.ejection import EJECT_AFTER
@@ -72,6 +72,28 @@ async def test_a_hung_instance_is_found_out_by_calls_of_little_time() -> None:
                 while isinstance(await made.call(seconds=0.05), RpcAnswer):
                     pass  # until it was the hung one's turn
             await eventually(lambda: made.usable() == {other}, "the hung one is found out")
+
+
+@pytest.mark.anyio
+async def test_the_only_instance_that_hangs_is_given_up_before_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By keepalive alone: there is nobody beside it to compare it with."""
+    soon = {"grpc.keepalive_time_ms": 500, "grpc.keepalive_timeout_ms": 500, "grpc.http2.ping_timeout_ms": 500}
+    options = [(name, soon.get(name, value)) for name, value in balancer._OPTIONS]
+    # Without gRPC's own pings after what it receives, of which one may be on its way just then.
+    monkeypatch.setattr(balancer, "_OPTIONS", [*options, ("grpc.http2.bdp_probe", 0)])
+    with instance() as (only, address):
+        async with known(address) as made:
+            assert isinstance(await made.call(), RpcAnswer)
+            os.kill(only.pid, signal.SIGSTOP)
+            outcome = await made.call(seconds=60.0, idempotent=False)
+            assert isinstance(outcome, RpcFailure)
+            assert outcome.code is RpcCode.UNAVAILABLE
+            at_once = await made.call(seconds=60.0, idempotent=False)
+            assert isinstance(at_once, RpcFailure)
+            assert (at_once.code, at_once.reached) == (RpcCode.UNAVAILABLE, False)
+            os.kill(only.pid, signal.SIGCONT)
+            await eventually(lambda: made.usable() == {address}, "it is connected to again")
+            assert isinstance(await made.call(), RpcAnswer)
 
 
 @pytest.mark.anyio
