@@ -6,15 +6,15 @@ from typing import Any
 import grpc
 
 from imgateway_im_logic.generated.common.v1 import types_pb2
-from imgateway_im_logic.generated.im.logic.v1 import common_pb2, message_pb2
+from imgateway_im_logic.generated.im.logic.v1 import common_pb2, conversation_pb2
 
-METHOD = "im.logic.v1.MessageService/GetMessages"
+METHOD = "im.logic.v1.ConversationService/GetMessages"
 MESSAGES = 20
 
 
 def answer() -> bytes:
     """6.4 KB as JSON."""
-    found = message_pb2.GetMessagesResponse()
+    found = conversation_pb2.GetMessagesResponse()
     for number in range(MESSAGES):
         message = common_pb2.Message(
             id=f"01JA{number:022d}",

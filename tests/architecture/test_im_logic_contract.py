@@ -23,7 +23,7 @@ METHODS = {
     "AuthService.Logout": ("user_id=1 access_token=2", "success=1"),
     "AuthService.ValidateToken": ("access_token=1", "valid=1 user=2 expires_at=3"),
     "MessageService.SendMessage": (f"{ABOUT} content=3 type=4 client_msg_id=5", "message=1 client_msg_id=2"),
-    "MessageService.GetMessages": (
+    "ConversationService.GetMessages": (
         f"{ABOUT} start_seq_id=3 end_seq_id=4 limit=5 ascending=6 type_filter=7",
         "messages=1 has_more=2 next_seq_id=3 prev_seq_id=4",
     ),
@@ -84,7 +84,7 @@ PATHS = {
     "ConversationService.CreateConversation": "POST /conversations",
     "ConversationService.GetConversation": "GET /conversations/{conversation_id}",
     "ConversationService.UpdateConversation": "PUT /conversations/{conversation_id}",
-    "MessageService.GetMessages": "GET /conversations/{conversation_id}/messages",
+    "ConversationService.GetMessages": "GET /conversations/{conversation_id}/messages",
     "MessageService.SendMessage": "POST /conversations/{conversation_id}/messages",
     "ConversationService.MarkAsRead": "PUT /conversations/{conversation_id}/read",
     "ConversationService.GetMembers": "GET /conversations/{conversation_id}/members",

@@ -218,8 +218,8 @@ async def test_messages_are_read_page_by_page_in_both_directions() -> None:
             await say(logic, ann, WORLD, f"n{number}")
 
         async def page(**fields: Any) -> tuple[list[int], bool, int, int]:
-            request = message_pb2.GetMessagesRequest(user_id=ann, conversation_id=WORLD, **fields)
-            answer = await logic.messages.GetMessages(request, metadata=by(ann))
+            request = pb.GetMessagesRequest(user_id=ann, conversation_id=WORLD, **fields)
+            answer = await logic.conversations.GetMessages(request, metadata=by(ann))
             seqs = [each.seq_id for each in answer.messages]
             return seqs, answer.has_more, answer.next_seq_id, answer.prev_seq_id
 

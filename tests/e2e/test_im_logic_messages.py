@@ -11,6 +11,7 @@ from tests.e2e.im_logic import PATIENCE_SECONDS, ImLogic, by, im_logic, refused,
 
 from imgateway_im_logic.conversations import WORLD
 from imgateway_im_logic.generated.common.v1 import types_pb2
+from imgateway_im_logic.generated.im.logic.v1 import conversation_pb2
 from imgateway_im_logic.generated.im.logic.v1 import message_pb2 as pb
 from imgateway_im_logic.server import SERVICES
 from imgateway_im_logic.watching import MAX_BEHIND
@@ -55,10 +56,9 @@ async def test_a_repeated_request_writes_nothing_twice() -> None:
         assert await logic.messages.SendMessage(message(ann, "once"), metadata=by(ann)) == first
         other = await refused(logic.messages.SendMessage(message(ann, "twice"), metadata=by(ann)))
         assert other.code() is grpc.StatusCode.ALREADY_EXISTS
-        request = pb.GetMessagesRequest(user_id=ann, conversation_id=WORLD)
-        assert [each.content for each in (await logic.messages.GetMessages(request, metadata=by(ann))).messages] == [
-            "once"
-        ]
+        request = conversation_pb2.GetMessagesRequest(user_id=ann, conversation_id=WORLD)
+        history = (await logic.conversations.GetMessages(request, metadata=by(ann))).messages
+        assert [each.content for each in history] == ["once"]
 
 
 async def test_what_is_no_message_is_named() -> None:

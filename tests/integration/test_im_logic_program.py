@@ -30,7 +30,7 @@ from imgateway.model import (
     UserId,
 )
 from imgateway.wire.records import decode_downstream, encode_upstream
-from imgateway_im_logic.generated.im.logic.v1 import auth_pb2, auth_pb2_grpc, message_pb2, message_pb2_grpc
+from imgateway_im_logic.generated.im.logic.v1 import auth_pb2, auth_pb2_grpc, conversation_pb2, conversation_pb2_grpc
 
 pytestmark = pytest.mark.anyio
 
@@ -107,9 +107,9 @@ async def test_a_message_goes_from_the_upstream_topic_to_the_topic_of_its_reader
                     decoded = [decode_downstream(each.value) for each in await down.take()]
                     deliveries += [each for each in decoded if isinstance(each, Delivery)]
             assert [(each.content, each.seq_id, each.targets) for each in deliveries] == [("你好", 1, (user.id,))]
-            messages: Any = message_pb2_grpc.MessageServiceStub(channel)
-            request = message_pb2.GetMessagesRequest(user_id=user.id, conversation_id="world")
-            history = (await messages.GetMessages(request, metadata=by(user.id))).messages
+            conversations: Any = conversation_pb2_grpc.ConversationServiceStub(channel)
+            request = conversation_pb2.GetMessagesRequest(user_id=user.id, conversation_id="world")
+            history = (await conversations.GetMessages(request, metadata=by(user.id))).messages
             assert [each.content for each in history] == ["你好"]
             await sessions.remove([session])
             await sessions.aclose()

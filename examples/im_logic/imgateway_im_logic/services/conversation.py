@@ -1,4 +1,4 @@
-"""ConversationService: conversations and read marks. The RPCs about members are in `members.py`."""
+"""ConversationService: conversations, their messages and read marks. The RPCs about members are in `members.py`."""
 
 from typing import Any, Final, TypeAlias
 
@@ -16,6 +16,8 @@ from imgateway_im_logic.services.members import MemberCalls
 
 MAX_NAME_CHARS: Final = 64
 MAX_DESCRIPTION_CHARS: Final = 500
+DEFAULT_MESSAGES: Final = 50
+MAX_MESSAGES: Final = 100
 CHANGEABLE: Final = ("name", "avatar_url", "description")
 
 _Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"  # only the stubs know of the parameters
@@ -149,6 +151,26 @@ class ConversationService(MemberCalls):
         self.conversations.remove(conversation)
         self.messaging.signal(conversation, "conversation.deleted", {"reason": request.reason})
         return conversation_pb2.DeleteConversationResponse(success=True)
+
+    async def GetMessages(
+        self, request: conversation_pb2.GetMessagesRequest, _context: _Context
+    ) -> conversation_pb2.GetMessagesResponse:
+        """Messages by their places."""
+        numbers = {"start_seq_id": request.start_seq_id, "end_seq_id": request.end_seq_id, "limit": request.limit}
+        wrong = {name: "At least 0." for name, number in numbers.items() if number < 0}
+        if wrong:
+            raise invalid(**wrong)
+        conversation = self.entered(request)
+        limit = min(request.limit or DEFAULT_MESSAGES, MAX_MESSAGES)
+        found = conversation.slice(
+            request.start_seq_id, request.end_seq_id, limit, request.ascending, frozenset(request.type_filter)
+        )
+        return conversation_pb2.GetMessagesResponse(
+            messages=[shapes.message(each, self.accounts) for each in found.messages],
+            has_more=found.has_more,
+            next_seq_id=found.next_seq_id,
+            prev_seq_id=found.prev_seq_id,
+        )
 
     async def MarkAsRead(
         self, request: conversation_pb2.MarkAsReadRequest, _context: _Context

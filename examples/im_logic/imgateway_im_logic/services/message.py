@@ -1,4 +1,4 @@
-"""MessageService: what stands in conversations."""
+"""MessageService: what is written in conversations."""
 
 from collections.abc import AsyncIterator
 from typing import Any, Final, TypeAlias
@@ -14,8 +14,6 @@ from imgateway_im_logic.messaging import Messaging
 from imgateway_im_logic.posting import Written
 from imgateway_im_logic.refusals import RefusedError, invalid
 
-DEFAULT_LIMIT: Final = 50
-MAX_LIMIT: Final = 100
 MAX_CONTENT_BYTES: Final = 5000
 MAX_CLIENT_MSG_ID_CHARS: Final = 128
 
@@ -27,27 +25,6 @@ class MessageService(message_pb2_grpc.MessageServiceServicer):
     """See `protos/im/logic/v1/message.proto`."""
 
     messaging: Messaging
-
-    async def GetMessages(
-        self, request: message_pb2.GetMessagesRequest, _context: _Context
-    ) -> message_pb2.GetMessagesResponse:
-        """Messages by their places."""
-        numbers = {"start_seq_id": request.start_seq_id, "end_seq_id": request.end_seq_id, "limit": request.limit}
-        wrong = {name: "At least 0." for name, number in numbers.items() if number < 0}
-        if wrong:
-            raise invalid(**wrong)
-        conversation_id = ConversationId(request.conversation_id)
-        conversation = self.messaging.conversations.entered(UserId(request.user_id), conversation_id)
-        limit = min(request.limit or DEFAULT_LIMIT, MAX_LIMIT)
-        found = conversation.slice(
-            request.start_seq_id, request.end_seq_id, limit, request.ascending, frozenset(request.type_filter)
-        )
-        return message_pb2.GetMessagesResponse(
-            messages=[shapes.message(each, self.messaging.accounts) for each in found.messages],
-            has_more=found.has_more,
-            next_seq_id=found.next_seq_id,
-            prev_seq_id=found.prev_seq_id,
-        )
 
     async def SendMessage(
         self, request: message_pb2.SendMessageRequest, _context: _Context

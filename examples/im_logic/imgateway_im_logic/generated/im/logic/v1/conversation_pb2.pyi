@@ -251,6 +251,36 @@ class LeaveConversationResponse(_message.Message):
     success: bool
     def __init__(self, success: _Optional[bool] = ...) -> None: ...
 
+class GetMessagesRequest(_message.Message):
+    __slots__ = ("user_id", "conversation_id", "start_seq_id", "end_seq_id", "limit", "ascending", "type_filter")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    CONVERSATION_ID_FIELD_NUMBER: _ClassVar[int]
+    START_SEQ_ID_FIELD_NUMBER: _ClassVar[int]
+    END_SEQ_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    ASCENDING_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FILTER_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    conversation_id: str
+    start_seq_id: int
+    end_seq_id: int
+    limit: int
+    ascending: bool
+    type_filter: _containers.RepeatedScalarFieldContainer[_types_pb2.MessageType]
+    def __init__(self, user_id: _Optional[str] = ..., conversation_id: _Optional[str] = ..., start_seq_id: _Optional[int] = ..., end_seq_id: _Optional[int] = ..., limit: _Optional[int] = ..., ascending: _Optional[bool] = ..., type_filter: _Optional[_Iterable[_Union[_types_pb2.MessageType, str]]] = ...) -> None: ...
+
+class GetMessagesResponse(_message.Message):
+    __slots__ = ("messages", "has_more", "next_seq_id", "prev_seq_id")
+    MESSAGES_FIELD_NUMBER: _ClassVar[int]
+    HAS_MORE_FIELD_NUMBER: _ClassVar[int]
+    NEXT_SEQ_ID_FIELD_NUMBER: _ClassVar[int]
+    PREV_SEQ_ID_FIELD_NUMBER: _ClassVar[int]
+    messages: _containers.RepeatedCompositeFieldContainer[_common_pb2.Message]
+    has_more: bool
+    next_seq_id: int
+    prev_seq_id: int
+    def __init__(self, messages: _Optional[_Iterable[_Union[_common_pb2.Message, _Mapping]]] = ..., has_more: _Optional[bool] = ..., next_seq_id: _Optional[int] = ..., prev_seq_id: _Optional[int] = ...) -> None: ...
+
 class MarkAsReadRequest(_message.Message):
     __slots__ = ("user_id", "conversation_id", "seq_id")
     USER_ID_FIELD_NUMBER: _ClassVar[int]

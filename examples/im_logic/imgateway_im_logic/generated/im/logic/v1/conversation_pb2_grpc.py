@@ -8,7 +8,7 @@ from imgateway_im_logic.generated.im.logic.v1 import conversation_pb2 as im_dot_
 
 
 class ConversationServiceStub:
-    """Conversations, their members and their read marks.
+    """Conversations, their members, messages and read marks.
 
     For all of them: NOT_FOUND where there is no such conversation, PERMISSION_DENIED for who is no member, or whose role
     does not allow it, INVALID_ARGUMENT with the fields in question.
@@ -75,6 +75,11 @@ class ConversationServiceStub:
                 request_serializer=im_dot_logic_dot_v1_dot_conversation__pb2.LeaveConversationRequest.SerializeToString,
                 response_deserializer=im_dot_logic_dot_v1_dot_conversation__pb2.LeaveConversationResponse.FromString,
                 _registered_method=True)
+        self.GetMessages = channel.unary_unary(
+                '/im.logic.v1.ConversationService/GetMessages',
+                request_serializer=im_dot_logic_dot_v1_dot_conversation__pb2.GetMessagesRequest.SerializeToString,
+                response_deserializer=im_dot_logic_dot_v1_dot_conversation__pb2.GetMessagesResponse.FromString,
+                _registered_method=True)
         self.MarkAsRead = channel.unary_unary(
                 '/im.logic.v1.ConversationService/MarkAsRead',
                 request_serializer=im_dot_logic_dot_v1_dot_conversation__pb2.MarkAsReadRequest.SerializeToString,
@@ -108,7 +113,7 @@ class ConversationServiceStub:
 
 
 class ConversationServiceServicer:
-    """Conversations, their members and their read marks.
+    """Conversations, their members, messages and read marks.
 
     For all of them: NOT_FOUND where there is no such conversation, PERMISSION_DENIED for who is no member, or whose role
     does not allow it, INVALID_ARGUMENT with the fields in question.
@@ -186,6 +191,13 @@ class ConversationServiceServicer:
 
     def LeaveConversation(self, request, context):
         """Leave a group or the world chat. A group's owner first makes somebody else the owner, unless nobody else is left.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMessages(self, request, context):
+        """Messages of a conversation by their places in it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -293,6 +305,11 @@ def add_ConversationServiceServicer_to_server(servicer, server):
                     request_deserializer=im_dot_logic_dot_v1_dot_conversation__pb2.LeaveConversationRequest.FromString,
                     response_serializer=im_dot_logic_dot_v1_dot_conversation__pb2.LeaveConversationResponse.SerializeToString,
             ),
+            'GetMessages': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetMessages,
+                    request_deserializer=im_dot_logic_dot_v1_dot_conversation__pb2.GetMessagesRequest.FromString,
+                    response_serializer=im_dot_logic_dot_v1_dot_conversation__pb2.GetMessagesResponse.SerializeToString,
+            ),
             'MarkAsRead': grpc.unary_unary_rpc_method_handler(
                     servicer.MarkAsRead,
                     request_deserializer=im_dot_logic_dot_v1_dot_conversation__pb2.MarkAsReadRequest.FromString,
@@ -332,7 +349,7 @@ def add_ConversationServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ConversationService:
-    """Conversations, their members and their read marks.
+    """Conversations, their members, messages and read marks.
 
     For all of them: NOT_FOUND where there is no such conversation, PERMISSION_DENIED for who is no member, or whose role
     does not allow it, INVALID_ARGUMENT with the fields in question.
@@ -625,6 +642,33 @@ class ConversationService:
             '/im.logic.v1.ConversationService/LeaveConversation',
             im_dot_logic_dot_v1_dot_conversation__pb2.LeaveConversationRequest.SerializeToString,
             im_dot_logic_dot_v1_dot_conversation__pb2.LeaveConversationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMessages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/im.logic.v1.ConversationService/GetMessages',
+            im_dot_logic_dot_v1_dot_conversation__pb2.GetMessagesRequest.SerializeToString,
+            im_dot_logic_dot_v1_dot_conversation__pb2.GetMessagesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,31 +17,25 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from imgateway_im_logic.generated.im.logic.v1 import common_pb2 as im_dot_logic_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19im/logic/v1/message.proto\x12\x0bim.logic.v1\x1a\x15\x63ommon/v1/types.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x18im/logic/v1/common.proto\"\xb7\x01\n\x12GetMessagesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x14\n\x0cstart_seq_id\x18\x03 \x01(\x03\x12\x12\n\nend_seq_id\x18\x04 \x01(\x03\x12\r\n\x05limit\x18\x05 \x01(\x05\x12\x11\n\tascending\x18\x06 \x01(\x08\x12+\n\x0btype_filter\x18\x07 \x03(\x0e\x32\x16.common.v1.MessageType\"y\n\x13GetMessagesResponse\x12&\n\x08messages\x18\x01 \x03(\x0b\x32\x14.im.logic.v1.Message\x12\x10\n\x08has_more\x18\x02 \x01(\x08\x12\x13\n\x0bnext_seq_id\x18\x03 \x01(\x03\x12\x13\n\x0bprev_seq_id\x18\x04 \x01(\x03\"\x8c\x01\n\x12SendMessageRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\t\x12$\n\x04type\x18\x04 \x01(\x0e\x32\x16.common.v1.MessageType\x12\x15\n\rclient_msg_id\x18\x05 \x01(\t\"S\n\x13SendMessageResponse\x12%\n\x07message\x18\x01 \x01(\x0b\x32\x14.im.logic.v1.Message\x12\x15\n\rclient_msg_id\x18\x02 \x01(\t\"V\n\x14WatchMessagesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61\x66ter_seq_id\x18\x03 \x01(\x03\">\n\x15WatchMessagesResponse\x12%\n\x07message\x18\x01 \x01(\x0b\x32\x14.im.logic.v1.Message2\xab\x03\n\x0eMessageService\x12\x83\x01\n\x0bGetMessages\x12\x1f.im.logic.v1.GetMessagesRequest\x1a .im.logic.v1.GetMessagesResponse\"1\x82\xd3\xe4\x93\x02+\x12)/conversations/{conversation_id}/messages\x12\x86\x01\n\x0bSendMessage\x12\x1f.im.logic.v1.SendMessageRequest\x1a .im.logic.v1.SendMessageResponse\"4\x82\xd3\xe4\x93\x02.\")/conversations/{conversation_id}/messages:\x01*\x12\x89\x01\n\rWatchMessages\x12!.im.logic.v1.WatchMessagesRequest\x1a\".im.logic.v1.WatchMessagesResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/conversations/{conversation_id}/stream0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19im/logic/v1/message.proto\x12\x0bim.logic.v1\x1a\x15\x63ommon/v1/types.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x18im/logic/v1/common.proto\"\x8c\x01\n\x12SendMessageRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x03 \x01(\t\x12$\n\x04type\x18\x04 \x01(\x0e\x32\x16.common.v1.MessageType\x12\x15\n\rclient_msg_id\x18\x05 \x01(\t\"S\n\x13SendMessageResponse\x12%\n\x07message\x18\x01 \x01(\x0b\x32\x14.im.logic.v1.Message\x12\x15\n\rclient_msg_id\x18\x02 \x01(\t\"V\n\x14WatchMessagesRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x14\n\x0c\x61\x66ter_seq_id\x18\x03 \x01(\x03\">\n\x15WatchMessagesResponse\x12%\n\x07message\x18\x01 \x01(\x0b\x32\x14.im.logic.v1.Message2\xa5\x02\n\x0eMessageService\x12\x86\x01\n\x0bSendMessage\x12\x1f.im.logic.v1.SendMessageRequest\x1a .im.logic.v1.SendMessageResponse\"4\x82\xd3\xe4\x93\x02.\")/conversations/{conversation_id}/messages:\x01*\x12\x89\x01\n\rWatchMessages\x12!.im.logic.v1.WatchMessagesRequest\x1a\".im.logic.v1.WatchMessagesResponse\"/\x82\xd3\xe4\x93\x02)\x12\'/conversations/{conversation_id}/stream0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'imgateway_im_logic.generated.im.logic.v1.message_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MESSAGESERVICE'].methods_by_name['GetMessages']._loaded_options = None
-  _globals['_MESSAGESERVICE'].methods_by_name['GetMessages']._serialized_options = b'\202\323\344\223\002+\022)/conversations/{conversation_id}/messages'
   _globals['_MESSAGESERVICE'].methods_by_name['SendMessage']._loaded_options = None
   _globals['_MESSAGESERVICE'].methods_by_name['SendMessage']._serialized_options = b'\202\323\344\223\002.\")/conversations/{conversation_id}/messages:\001*'
   _globals['_MESSAGESERVICE'].methods_by_name['WatchMessages']._loaded_options = None
   _globals['_MESSAGESERVICE'].methods_by_name['WatchMessages']._serialized_options = b'\202\323\344\223\002)\022\'/conversations/{conversation_id}/stream'
-  _globals['_GETMESSAGESREQUEST']._serialized_start=122
-  _globals['_GETMESSAGESREQUEST']._serialized_end=305
-  _globals['_GETMESSAGESRESPONSE']._serialized_start=307
-  _globals['_GETMESSAGESRESPONSE']._serialized_end=428
-  _globals['_SENDMESSAGEREQUEST']._serialized_start=431
-  _globals['_SENDMESSAGEREQUEST']._serialized_end=571
-  _globals['_SENDMESSAGERESPONSE']._serialized_start=573
-  _globals['_SENDMESSAGERESPONSE']._serialized_end=656
-  _globals['_WATCHMESSAGESREQUEST']._serialized_start=658
-  _globals['_WATCHMESSAGESREQUEST']._serialized_end=744
-  _globals['_WATCHMESSAGESRESPONSE']._serialized_start=746
-  _globals['_WATCHMESSAGESRESPONSE']._serialized_end=808
-  _globals['_MESSAGESERVICE']._serialized_start=811
-  _globals['_MESSAGESERVICE']._serialized_end=1238
+  _globals['_SENDMESSAGEREQUEST']._serialized_start=122
+  _globals['_SENDMESSAGEREQUEST']._serialized_end=262
+  _globals['_SENDMESSAGERESPONSE']._serialized_start=264
+  _globals['_SENDMESSAGERESPONSE']._serialized_end=347
+  _globals['_WATCHMESSAGESREQUEST']._serialized_start=349
+  _globals['_WATCHMESSAGESREQUEST']._serialized_end=435
+  _globals['_WATCHMESSAGESRESPONSE']._serialized_start=437
+  _globals['_WATCHMESSAGESRESPONSE']._serialized_end=499
+  _globals['_MESSAGESERVICE']._serialized_start=502
+  _globals['_MESSAGESERVICE']._serialized_end=795
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,9 @@ from imgateway_im_logic.generated.im.logic.v1 import message_pb2 as im_dot_logic
 
 
 class MessageServiceStub:
-    """What stands in conversations.
+    """What is written in conversations.
+
+    For all of them: NOT_FOUND where there is no such conversation; PERMISSION_DENIED for who is no member.
     """
 
     def __init__(self, channel):
@@ -17,11 +19,6 @@ class MessageServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.GetMessages = channel.unary_unary(
-                '/im.logic.v1.MessageService/GetMessages',
-                request_serializer=im_dot_logic_dot_v1_dot_message__pb2.GetMessagesRequest.SerializeToString,
-                response_deserializer=im_dot_logic_dot_v1_dot_message__pb2.GetMessagesResponse.FromString,
-                _registered_method=True)
         self.SendMessage = channel.unary_unary(
                 '/im.logic.v1.MessageService/SendMessage',
                 request_serializer=im_dot_logic_dot_v1_dot_message__pb2.SendMessageRequest.SerializeToString,
@@ -35,17 +32,10 @@ class MessageServiceStub:
 
 
 class MessageServiceServicer:
-    """What stands in conversations.
+    """What is written in conversations.
+
+    For all of them: NOT_FOUND where there is no such conversation; PERMISSION_DENIED for who is no member.
     """
-
-    def GetMessages(self, request, context):
-        """Messages of a conversation by their places in it.
-
-        NOT_FOUND where there is no such conversation; PERMISSION_DENIED for who is no member.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
 
     def SendMessage(self, request, context):
         """Write a message. The members hear of it as of one that came over a WebSocket.
@@ -68,11 +58,6 @@ class MessageServiceServicer:
 
 def add_MessageServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'GetMessages': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetMessages,
-                    request_deserializer=im_dot_logic_dot_v1_dot_message__pb2.GetMessagesRequest.FromString,
-                    response_serializer=im_dot_logic_dot_v1_dot_message__pb2.GetMessagesResponse.SerializeToString,
-            ),
             'SendMessage': grpc.unary_unary_rpc_method_handler(
                     servicer.SendMessage,
                     request_deserializer=im_dot_logic_dot_v1_dot_message__pb2.SendMessageRequest.FromString,
@@ -92,35 +77,10 @@ def add_MessageServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MessageService:
-    """What stands in conversations.
-    """
+    """What is written in conversations.
 
-    @staticmethod
-    def GetMessages(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/im.logic.v1.MessageService/GetMessages',
-            im_dot_logic_dot_v1_dot_message__pb2.GetMessagesRequest.SerializeToString,
-            im_dot_logic_dot_v1_dot_message__pb2.GetMessagesResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
+    For all of them: NOT_FOUND where there is no such conversation; PERMISSION_DENIED for who is no member.
+    """
 
     @staticmethod
     def SendMessage(request,
