@@ -241,8 +241,6 @@ FOREIGN: dict[str, str | bytes] = {
     "port-boolean": value("{name}", "port-boolean", port=True),
     "port-range": value("{name}", "port-range", port=65_536),
     "port-zero": value("{name}", "port-zero", port=0),
-    "metadata-list": value("{name}", "metadata-list", metadata=[]),
-    "metadata-number": value("{name}", "metadata-number", metadata={"weight": 1}),
     "sub/a": value("{name}", "sub/a"),
     "sub/go": '{"Op":0,"Addr":"10.0.0.1:1"}',
     "%61": value("{name}", "a"),
@@ -299,6 +297,18 @@ async def test_gos_endpoints_manager_is_understood(running: EtcdServer, admin: A
             ServiceInstance(name, "2", "2001:db8::1", 50052, {"zone": "b"}),
             ServiceInstance(name, "3", "logic.internal", 50053),
         ]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "kept"),
+    [(None, {}), ([], {}), ("text", {}), ({"weight": 1, "zone": "b", "tags": None}, {"zone": "b"})],
+)
+async def test_no_instance_is_refused_for_its_metadata(
+    running: EtcdServer, admin: Admin, name: str, metadata: object, kept: dict[str, str]
+) -> None:
+    await admin.put(f"/services/{name}/a", value(name, "a", metadata=metadata))
+    async with EtcdResolver.open(access(running)) as resolver:
+        assert [instance.metadata for instance in await resolver.resolve(name)] == [kept]
 
 
 async def test_an_ipv6_address_may_stand_in_brackets(running: EtcdServer, admin: Admin, name: str) -> None:

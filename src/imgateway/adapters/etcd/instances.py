@@ -73,30 +73,32 @@ def from_value(name: str, key_segment: str, value: bytes, /) -> ServiceInstance 
 
 def _own_instance(name: str, key_segment: str, parsed: dict[str, Any]) -> ServiceInstance | None:
     instance_id, address, port = parsed.get("id"), parsed.get("address"), parsed.get("port")
-    metadata = parsed.get("metadata", {})
     if not isinstance(instance_id, str) or segment(instance_id) != key_segment or parsed.get("name") != name:
         return None
     if isinstance(address, str) and address.startswith("[") and address.endswith("]"):
         address = address[1:-1]  # IPv6, as it stands in URLs
-    if not isinstance(address, str) or not _HOST.fullmatch(address) or not _is_port(port) or not _is_texts(metadata):
+    if not isinstance(address, str) or not _HOST.fullmatch(address) or not _is_port(port):
         return None
-    return ServiceInstance(name, instance_id, address, port, metadata)
+    return ServiceInstance(name, instance_id, address, port, _texts(parsed.get("metadata")))
 
 
 def _go_instance(name: str, key_segment: str, parsed: dict[str, Any]) -> ServiceInstance | None:
-    address, metadata = parsed["Addr"], parsed.get("Metadata")
+    address = parsed["Addr"]
     match = _GO_ADDRESS.fullmatch(address) if isinstance(address, str) else None
     if match is None or parsed.get("Op", 0) != 0 or "/" in key_segment:
         return None
     host, port = match[1] or match[2], int(match[3])
     if not _HOST.fullmatch(host) or not _is_port(port):
         return None
-    return ServiceInstance(name, key_segment, host, port, metadata if _is_texts(metadata) else {})
+    return ServiceInstance(name, key_segment, host, port, _texts(parsed.get("Metadata")))
 
 
 def _is_port(port: object) -> TypeGuard[int]:
     return type(port) is int and 0 < port < 65_536
 
 
-def _is_texts(metadata: object) -> TypeGuard[dict[str, str]]:
-    return isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
+def _texts(metadata: object) -> dict[str, str]:
+    """What can be used of it: no call depends on it, so no instance is refused for it."""
+    if not isinstance(metadata, dict):
+        return {}
+    return {name: value for name, value in metadata.items() if isinstance(value, str)}
