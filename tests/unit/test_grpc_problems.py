@@ -53,3 +53,16 @@ def test_when_to_try_again(seconds: int, nanos: int, shown: int) -> None:
     told = RetryInfo(retry_delay={"seconds": seconds, "nanos": nanos})
     problem = problem_of("a.B/C", RpcFailure(RpcCode.UNAVAILABLE, "", details=status(told), retry_after=3))
     assert problem.retry_after == shown
+
+
+@pytest.mark.parametrize("code", [RpcCode.UNIMPLEMENTED, RpcCode.NOT_FOUND, RpcCode.INTERNAL])
+@pytest.mark.parametrize(
+    "words", ["Unexpected <class 'NotImplementedError'>: secret", "Exception calling application: secret"]
+)
+def test_an_exception_of_a_back_end_is_logged_and_not_shown(
+    code: RpcCode, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    problem = problem_of("a.B/C", RpcFailure(code, words))
+    assert (problem.code, problem.detail) == (code.name, "The service has failed.")
+    [logged] = caplog.records
+    assert (logged.levelname, vars(logged)["why"]) == ("WARNING", words)

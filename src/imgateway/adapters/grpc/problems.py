@@ -24,6 +24,8 @@ MAX_RETRY_AFTER_SECONDS: Final = 86_400
 _TYPES: Final = "type.googleapis.com/"
 # What a back end says of its own mistakes is for its own people: exceptions' texts, addresses, SQL.
 _INSIDE: Final = frozenset({RpcCode.UNKNOWN, RpcCode.INTERNAL, RpcCode.DATA_LOSS})
+# How gRPC's Python servers (asyncio's, and the other) begin when an exception left a method, whatever the code.
+_EXCEPTION: Final = ("Unexpected <class ", "Exception calling application: ")
 # The details of google/rpc/error_details.proto; DebugInfo is left out, as it tells of the inside.
 _SHOWN: Final = frozenset(
     f"google.rpc.{name}" for name in error_details_pb2.DESCRIPTOR.message_types_by_name if name != "DebugInfo"
@@ -54,7 +56,7 @@ def problem_of_unknown_method() -> RestProblem:
 
 def problem_of(rpc: str, failure: RpcFailure, /) -> RestProblem:
     """A failed call. What a back end says of its own mistakes is logged, and not shown."""
-    if failure.code in _INSIDE:
+    if failure.code in _INSIDE or failure.message.startswith(_EXCEPTION):
         if failure.reached:
             why = failure.message[:MAX_DETAIL_CHARS]
             _log.warning("a back end has failed", extra={"rpc": rpc, "code": failure.code.name, "why": why})
