@@ -31,12 +31,14 @@ class BackEnd:
         requests: in the order they came.
         under_way: calls that wait for `go`.
         problem: what `/api/refused` answers with.
+        said: the message before `/api/broken` breaks off.
     """
 
     requests: list[RestRequest] = attrs.field(factory=list)
     under_way: int = 0
     go: anyio.Event = attrs.field(factory=anyio.Event)
     problem: RestProblem = _REFUSED
+    said: bytes = b"1"
 
     def transcoder(self) -> MemoryTranscoder:
         """Its routes."""
@@ -88,7 +90,7 @@ class BackEnd:
             yield RestAnswer(b'{"number":%d}' % number, (("page", "1"),), (("total", "3"),))
 
     async def broken(self, _: RestRequest, __: Captures) -> AsyncGenerator[Said, None]:
-        yield b"1"
+        yield self.said
         yield attrs.evolve(self.problem, details=({"@type": "t"},))
 
     async def refused_stream(self, _: RestRequest, __: Captures) -> AsyncGenerator[Said, None]:

@@ -68,6 +68,18 @@ async def test_events(house: RestHouse) -> None:
     assert answer.body == b'data: {"number":1}\n\ndata: {"number":2}\n\ndata: {"number":3}\n\n'
 
 
+async def test_a_message_is_one_line_for_every_reader_of_lines(house: RestHouse) -> None:
+    text = "a\x85b\u2028c\u2029d é € 🙂"
+    error = {"code": "NOT_FOUND", "message": text}
+    house.back_end.problem = RestProblem.of(RpcCode.NOT_FOUND, text)
+    house.back_end.said = json.dumps(text, ensure_ascii=False).encode()
+    lines = (await house.ask("GET", "/api/broken")).body.decode().splitlines()
+    assert [json.loads(line) for line in lines] == [{"result": text}, {"error": error | {"details": [{"@type": "t"}]}}]
+    said, _, event, broken, _ = (await house.ask("GET", "/api/broken", [SSE])).body.decode().splitlines()
+    assert (json.loads(said.removeprefix("data: ")), event) == (text, "event: error")
+    assert json.loads(broken.removeprefix("data: "))["message"] == text
+
+
 async def test_streams_that_break_off(house: RestHouse) -> None:
     house.back_end.problem = RestProblem.of(RpcCode.NOT_FOUND, "There is no such user.", retry_after=3)
     error = {"code": "NOT_FOUND", "message": "There is no such user.", "details": [{"@type": "t"}], "retryAfter": 3}

@@ -1,7 +1,9 @@
 """A server stream as an answer: a line (NDJSON) or an event (SSE) for each message, as the client can take them."""
 
 import asyncio
+import re
 from contextlib import suppress
+from typing import Final
 
 import msgspec
 
@@ -14,6 +16,10 @@ from imgateway.wire.messages import ReplyError
 
 KEEP_ALIVE_SECONDS = 15.0
 """How long nothing is sent before an SSE comment is; also how long the head waits for a first message."""
+
+# U+0085, U+2028 and U+2029: JSON leaves them as they are, and many readers of lines take them for ends (Unicode 5.8).
+_LINE_ENDS: Final = {character.encode(): b"\\u%04x" % ord(character) for character in "\x85\u2028\u2029"}
+_LINE_END: Final = re.compile(b"|".join(_LINE_ENDS))
 
 
 async def answer_stream(exchange: Exchange, stream: RestStream, framing: Framing, /) -> str:
@@ -43,9 +49,13 @@ async def _ended(answer: "_StreamAnswer", stream: RestStream) -> str:
     return "OK" if problem is None else problem.code
 
 
+def _one_line(json: bytes) -> bytes:
+    return _LINE_END.sub(lambda found: _LINE_ENDS[found[0]], json)
+
+
 def error_line(problem: RestProblem, framing: Framing, /) -> bytes:
     """The end of a stream that broke off."""
-    error = msgspec.json.encode(ReplyError.of(problem))
+    error = _one_line(msgspec.json.encode(ReplyError.of(problem)))
     if framing is Framing.NDJSON:
         return b'{"error":%b}\n' % error
     return b"event: error\ndata: %b\n\n" % error
@@ -69,7 +79,7 @@ class _StreamAnswer:
         async with self._sending:
             if not self._exchange.begun:
                 await self._begin()
-            await self._send(self._before + message + self._after)
+            await self._send(self._before + _one_line(message) + self._after)
 
     async def end(self, problem: RestProblem | None) -> None:
         """Send what comes last."""
