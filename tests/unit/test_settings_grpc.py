@@ -218,3 +218,30 @@ def test_a_rule_broken_within_a_table_names_its_source() -> None:
     assert caught.value.problems == (
         f'{SERVICES}."a.B".target: expected "host:port", got "h" (from IMGATEWAY_GRPC__SERVICES)',
     )
+
+
+def test_what_is_wrong_with_one_member_hides_nothing_of_another(tmp_path: Path) -> None:
+    toml = """
+        [grpc]
+        reflection = true
+        default_deadline_seconds = -1
+        [grpc.services."a.B"]
+        target = "nohost"
+        [grpc.services.a]
+        [grpc.services.found]
+        discover = "found"
+        [grpc.services.misspelt]
+        taget = "host:1"
+        [grpc.messages]
+        pong = "a.B/C"
+        typing = "nope"
+    """
+    assert {problem.partition(": ")[0] for problem in problems_of(tmp_path, toml)} == {
+        "grpc.default_deadline_seconds",
+        'grpc.services."a.B".target',
+        "grpc.services.a",
+        "grpc.services.found.discover",
+        "grpc.services.misspelt.taget",
+        "grpc.messages.pong",
+        "grpc.messages.typing",
+    }

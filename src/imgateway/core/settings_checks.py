@@ -25,12 +25,12 @@ def problems(settings: Settings, /, *, ignoring: Collection[str] = ()) -> tuple[
 
     Args:
         settings: what to look at.
-        ignoring: keys already known to be wrong; nothing that depends on them is reported.
+        ignoring: keys, also in tables, already known to be wrong; nothing that depends on them is reported.
     """
-    broken = tuple(problem for problem in _rule_problems(settings) if problem.touched.isdisjoint(ignoring))
-    wrong = frozenset(ignoring).union(*(problem.touched for problem in broken))
+    broken = tuple(problem for problem in _rule_problems(settings) if not problem.concerns(ignoring))
+    wrong = frozenset(ignoring).union(*(problem.keys for problem in broken))
     return broken + tuple(
-        problem for relation in _RELATIONS for problem in relation(settings) if wrong.isdisjoint(problem.touched)
+        problem for relation in _RELATIONS for problem in relation(settings) if not problem.concerns(wrong)
     )
 
 

@@ -90,7 +90,7 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
         section, _, name = key.partition(".")
         value, wrong_parts = _structured(item)
         found += (attrs.evolve(problem, text=problem.text + item.note) for problem in wrong_parts)
-        if not wrong_parts:
+        if value is not None or not wrong_parts:
             values[section][name] = value
     mentioned = {key.partition(".")[0] for key in given}
     settings = Settings(
@@ -100,7 +100,8 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
             if section.name in mentioned or not may_be_absent(section)
         }
     )
-    wrong = frozenset[str]().union(*(problem.touched for problem in found))
+    # Not whole sections: what is wrong with one as such says nothing of its keys, which may come from elsewhere.
+    wrong = frozenset(key for problem in found for key in problem.keys if "." in key)
     for problem in problems(settings, ignoring=wrong):
         named = key_of(problem.keys[0])
         note = given[named].note if named in given else ""
@@ -116,7 +117,7 @@ def variable_of(key: str, /) -> str:
 
 
 def _structured(given: _Given) -> tuple[object, Sequence[Problem]]:
-    """The value, and what is wrong with it; where anything is, the value is none."""
+    """The value, and what is wrong with it: a table keeps what is right, anything else is None then."""
     attribute = _KEYS[given.key]
     if is_table(attribute.type) and isinstance(given.value, dict):
         return table(given.key, given.value, attribute.type)

@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -31,10 +31,11 @@ class Problem:
         """One line."""
         return f"{self.keys[0]}: {self.text}"
 
-    @property
-    def touched(self) -> frozenset[str]:
-        """The keys it is about, as `section.key`."""
-        return frozenset(map(key_of, self.keys))
+    def concerns(self, keys: Iterable[str], /) -> bool:
+        """Whether it is about one of `keys`, about what one of them is in, or about something in one."""
+        return any(
+            own == key or own.startswith(f"{key}.") or key.startswith(f"{own}.") for key in keys for own in self.keys
+        )
 
 
 def key_of(nested: str, /) -> str:
