@@ -169,6 +169,14 @@ def test_the_gateways_own_member_is_no_unknown_field() -> None:
             lend.request(data, "alice")
 
 
+@pytest.mark.parametrize("unknown_fields", ["ignore", "reject"])
+def test_a_clients_message_loses_no_name_that_an_enum_does_not_have(unknown_fields: str) -> None:
+    books = call("library.v1.Library/ListBooks", unknown_fields=unknown_fields)
+    with pytest.raises(FieldError) as caught:
+        books.request(b'{"formats": ["PAPER", "PICTURE"], "client_msg_id": "c"}', "7")
+    assert (caught.value.path, caught.value.why) == ("formats[1]", "is no value of Format")
+
+
 def test_a_public_methods_message_is_taken_as_sent() -> None:
     public = call(LEND, public=(LEND,))
     assert public.request(b'{"user_id": "eve"}', "alice") == call(LEND).request(b"{}", "eve")

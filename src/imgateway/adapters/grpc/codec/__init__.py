@@ -55,7 +55,8 @@ class MessageCodec:
     Args:
         pool: where the types in `google.protobuf.Any` are looked up. The descriptors given to the methods, and the
             messages given to the functions, must be of this pool, the messages' classes made by `message_factory`.
-        unknown_fields: what to do with members that are no fields, and with names that are no values of an enum.
+        unknown_fields: what to do with members that are no fields. A name that an enum doesn't have is an error always:
+            a message without it would be another one.
         field_names: the names written; both are read.
     """
 
@@ -130,7 +131,7 @@ class MessageCodec:
         """What sets the field at the end of `path` from text as URLs have it, or appends to it if it is repeated.
 
         Text can be scalars, enums by name or number, wrappers, `Timestamp`, `Duration` and `FieldMask`. The function
-        raises FieldError; a name that an enum doesn't have is always refused.
+        raises FieldError.
 
         Raises:
             UnsupportedFieldError: the field at the end can't be written as text, or another one is no single message.

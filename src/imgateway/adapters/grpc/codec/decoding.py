@@ -126,14 +126,11 @@ class Decoders:
     def _regular(self, descriptor: Descriptor) -> Decode:
         by_json_name: dict[str, Decode] = {}
         by_proto_name: dict[str, tuple[str, Decode]] = {}
-        choices: dict[str, tuple[str, str]] = {}
         ignore_unknown = self._ignore_unknown
 
         def decode(value: Any, message: Any) -> None:
             if type(value) is not dict:
                 raise FieldError("", "must be an object")
-            if choices:
-                _refuse_second_choice(value, choices)
             for name, member in value.items():
                 write = by_json_name.get(name)
                 if write is None:
@@ -153,12 +150,6 @@ class Decoders:
                 by_json_name[field.json_name] = write
                 if field.name != field.json_name:
                     by_proto_name[field.name] = (field.json_name, write)
-            for oneof in descriptor.oneofs:
-                if len(oneof.fields) > 1:
-                    for field in oneof.fields:
-                        choices[field.json_name] = (oneof.name, field.json_name)
-                        if field.name not in by_json_name:
-                            choices[field.name] = (oneof.name, field.json_name)
 
         self._messages[descriptor] = decode
         self._unfilled.append(fill)
@@ -166,16 +157,7 @@ class Decoders:
 
     def _singular(self, field: FieldDescriptor) -> Decode:
         name, read = field.name, scalars.reader(field)
-        ignore_unknown = self._ignore_unknown
-
-        def write(value: Any, message: Any) -> None:
-            try:
-                setattr(message, name, read(value))
-            except scalars.UnknownNameError:
-                if not ignore_unknown:
-                    raise
-
-        return write
+        return lambda value, message: setattr(message, name, read(value))
 
     def _singular_message(self, field: FieldDescriptor) -> Decode:
         name, descriptor = field.name, message_of(field)
@@ -189,8 +171,7 @@ class Decoders:
         return write
 
     def _repeated(self, field: FieldDescriptor) -> Decode:
-        name, ignore_unknown = field.name, self._ignore_unknown
-
+        name = field.name
         if field.message_type is not None:
             decode, null = self._message(field.message_type), takes_null(field)
 
@@ -217,9 +198,6 @@ class Decoders:
             for index, element in enumerate(value):
                 try:
                     elements.append(read(element))
-                except scalars.UnknownNameError as error:
-                    if not ignore_unknown:
-                        raise error.within(f"[{index}]") from None
                 except FieldError as error:
                     raise error.within(f"[{index}]") from None
             getattr(message, name)[:] = elements
@@ -227,7 +205,7 @@ class Decoders:
         return write
 
     def _map(self, field: FieldDescriptor) -> Decode:
-        name, ignore_unknown = field.name, self._ignore_unknown
+        name = field.name
         key_field, content = key_and_value(field)
         read_key = scalars.key_reader(key_field)
         null = takes_null(content)
@@ -243,9 +221,6 @@ class Decoders:
                     if member is None and not null:
                         raise FieldError("", "can't be null")
                     write(entries, read_key(key), member)
-                except scalars.UnknownNameError as error:
-                    if not ignore_unknown:
-                        raise error.within(key_path(key)) from None
                 except FieldError as error:
                     raise error.within(key_path(key)) from None
 
@@ -285,16 +260,6 @@ class Decoders:
             self.message(descriptor)(members, content)
         message.value = on_the_wire(content, descriptor)
         message.type_url = url
-
-
-def _refuse_second_choice(members: dict[str, Any], choices: dict[str, tuple[str, str]]) -> None:
-    """A second field of a oneof, also where the first is about to be ignored for its unknown name of an enum."""
-    made: dict[str, str] = {}
-    for name, member in members.items():
-        if member is not None and name in choices:
-            oneof, field = choices[name]
-            if made.setdefault(oneof, field) != field:
-                raise FieldError(field, f"can't be given together with another field of {oneof}")
 
 
 def _wrapper(read: scalars.Read) -> Decode:
