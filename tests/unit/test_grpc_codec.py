@@ -95,47 +95,6 @@ def test_an_error_repeats_little_of_the_clients_text(text: str, name: str) -> No
     assert shown.isprintable()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"optionalString": "a", "optionalString": "b"}',
-        '{"optionalString": "a", "optionalStr\\u0069ng": "b"}',
-        '{"optionalNestedMessage": {"a": 1, "a": 1}}',
-        '{"repeatedNestedMessage": [{"a": 1}, {"a": 1, "a": 1}]}',
-        '{"mapStringString": {"": "a:b", "": "\\"\\\\:"}}',
-        '{"optionalStruct": {"a": {"b": 1, "b": 2}}}',
-        '{"unknown": {"a": 1, "a": 1}}',
-        '{"unknown": [[{"a": 1, "a": {}}]]}',
-    ],
-)
-def test_a_name_twice_in_one_object_is_refused(text: str) -> None:
-    refused = _refused(text, LENIENT)
-
-    assert refused.path == ""
-    assert "twice" in refused.why
-
-
-@pytest.mark.parametrize("text", ['{"optionalString": "a:b"}', '{"mapStringString": {"a:\\"": "\\\\", ":": ":"}}'])
-def test_colons_within_text_are_no_members(text: str) -> None:
-    assert _written(_read(text)) == json.loads(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "path"),
-    [
-        ('{"optionalDouble": 1e400}', "optionalDouble"),
-        ('{"optionalInt32": -1e400}', "optionalInt32"),
-        ('{"optionalString": "1e400", "repeatedInt32": [1, 1e999]}', "repeatedInt32[1]"),
-        ('{"unknown": {"a": [{}, %s]}}' % ("9" * 5000), "unknown.a[1]"),
-        ("1e400", ""),
-    ],
-)
-def test_numbers_beyond_every_range_are_refused_by_their_field(text: str, path: str) -> None:
-    refused = _refused(text, LENIENT)
-
-    assert (refused.path, refused.why) == (path, "has a number that is out of every range")
-
-
 @pytest.mark.parametrize("field", ["optionalInt32", "optionalUint64", "optionalSint64", "optionalFixed32"])
 @pytest.mark.parametrize("text", ["1e999999999999999999999", "0e99999999999999999999", "1e-99999999999999999999"])
 def test_exponents_beyond_everything_are_no_integers(field: str, text: str) -> None:
@@ -156,15 +115,6 @@ def _nested(depth: int) -> dict[str, str]:
         + '"optionalInt32":1'
         + "}" * depth,
     }
-
-
-@pytest.mark.parametrize("depth", [MAX_DEPTH + 2, 1000, 10_000, 100_000])
-@pytest.mark.parametrize("kind", list(_nested(4)))
-def test_what_nests_too_deep_is_refused(kind: str, depth: int) -> None:
-    refused = _refused(_nested(depth)[kind], LENIENT)
-
-    assert refused.path == ""
-    assert "deep" in refused.why
 
 
 def test_an_unknown_member_may_nest_as_deep_as_json_may() -> None:
@@ -209,28 +159,6 @@ def test_numbers_without_end_in_text_are_refused(number: str) -> None:
     for field in ("optionalInt64", "optionalUint32", "optionalNestedEnum"):
         assert _refused(f'{{"{field}": "{number}"}}').path == field
     _refused(f'{{"mapInt64Int64": {{"{number}": 1}}}}')
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        b'{"optionalString": "\xff"}',
-        b'{"\xff": 1}',
-        b'{"optionalString": "\xed\xa0\x80"}',
-        rb'{"optionalString": "\ud800"}',
-        rb'{"optionalString": "\ud800 and more"}',
-        rb'{"optionalString": "\ud83d\u0041"}',
-        rb'{"optionalString": "\ude01\ud83d"}',
-        rb'{"mapStringString": {"\ud800": ""}}',
-        rb'{"unknown": "\udfff"}',
-        b"\xef\xbb\xbf{}",
-        b"",
-        b"{} {}",
-        b'{"optionalString": "a\nb"}',
-    ],
-)
-def test_what_is_no_json_is_refused(text: bytes) -> None:
-    assert _refused(text, LENIENT).path == ""
 
 
 def test_null_characters_are_text() -> None:
@@ -371,13 +299,6 @@ def test_proto2_groups_defaults_and_closed_enums() -> None:
 def test_functions_are_made_once() -> None:
     assert STRICT.encoder(KINDS) is STRICT.encoder(KINDS)
     assert STRICT.decoder(KINDS) is STRICT.decoder(KINDS)
-
-
-def test_long_text_takes_no_quadratic_time() -> None:
-    # What is quadratic takes hours here, which the test's own time limit ends.
-    value = {"optionalString": '":\\' * 1_000_000, "mapStringString": {str(n): ":" for n in range(20_000)}}
-
-    assert _written(_read(json.dumps(value))) == value
 
 
 @pytest.mark.parametrize("syntax", ["proto2", "proto3"])

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from imgateway.adapters.grpc.codec import json_text, url_text
 from imgateway.adapters.grpc.codec.decoding import Decode, Decoders, on_the_wire
 from imgateway.adapters.grpc.codec.encoding import Encode, Encoders
+from imgateway.adapters.grpc.codec.field_paths import error_at
 from imgateway.adapters.grpc.codec.json_text import MAX_DEPTH
 from imgateway.adapters.grpc.codec.shapes import holder_of
 from imgateway.adapters.grpc.codec.url_text import UnsupportedFieldError
@@ -33,9 +34,14 @@ def _writing(encode: Encode) -> Callable[[Message], bytes]:
     return write
 
 
-def _reading(decode: Decode, descriptor: Descriptor) -> Callable[[bytes, Message], None]:
+def _reading(decode: Decode, of: Descriptor | FieldDescriptor) -> Callable[[bytes, Message], None]:
+    descriptor = holder_of(of) if isinstance(of, FieldDescriptor) else of
+
     def read(text: bytes, message: Message, /) -> None:
-        value, deep = json_text.read(text)
+        try:
+            value, deep = json_text.read(text)
+        except json_text.TextError as error:
+            raise error_at(error.steps, error.why, of) from None
         try:
             decode(value, message)
             if deep:
@@ -114,7 +120,7 @@ class MessageCodec:
         name = field.json_name
 
         def make() -> Callable[[bytes, Message], None]:
-            read = _reading(self._decoders.field(field), holder_of(field))
+            read = _reading(self._decoders.field(field), field)
 
             def decode(text: bytes, message: Message, /) -> None:
                 try:

@@ -11,20 +11,13 @@ from google.protobuf.message import DecodeError, EncodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from imgateway.adapters.grpc.codec import scalars, well_known
+from imgateway.adapters.grpc.codec.field_paths import shown
 from imgateway.adapters.grpc.codec.shapes import holder_of, is_map, key_and_value, message_of, method
 from imgateway.adapters.grpc.codec.structs import key_path
 from imgateway.adapters.grpc.field_error import FieldError
 
 Decode = Callable[[Any, Any], None]
 """A JSON value into a message, or into one field of a message; raises FieldError."""
-
-_NAME_LENGTH = 60
-
-
-def _shown(name: str) -> str:
-    """A member's name that is not ours, fit to stand in a message."""
-    shown = name if len(name) <= _NAME_LENGTH else name[:_NAME_LENGTH] + "…"
-    return "".join(c if c.isprintable() else "?" for c in shown)
 
 
 def takes_null(field: FieldDescriptor, /) -> bool:
@@ -138,7 +131,7 @@ class Decoders:
                     if renamed is None:
                         if ignore_unknown:
                             continue
-                        raise FieldError(_shown(name), "is no field of this message")
+                        raise FieldError(shown(name), "is no field of this message")
                     json_name, write = renamed
                     if json_name in value:
                         raise FieldError(json_name, f"is given twice, also as {name}")
@@ -251,7 +244,7 @@ class Decoders:
             if "value" not in members:
                 raise FieldError("value", "is missing")
             if len(members) > 1 and not self._ignore_unknown:
-                raise FieldError(_shown(next(name for name in members if name != "value")), "is no field of this type")
+                raise FieldError(shown(next(name for name in members if name != "value")), "is no field of this type")
             try:
                 self.message(descriptor)(members["value"], content)
             except FieldError as error:
