@@ -129,6 +129,9 @@ def test_what_is_wrong_with_a_request_is_told_by_its_fields(api: httpx.Client) -
     assert problem(refused) == (400, "INVALID_ARGUMENT")
     assert "no colon" in refused.json()["detail"]
     assert '"username"' in refused.text
+    refused = api.post("/api/conversations", json={"type": "PICTURE", "name": "Club"}, headers=guest(api, "Ann")[2])
+    assert problem(refused) == (400, "INVALID_ARGUMENT")
+    assert refused.json()["detail"] == "type: is no value of ConversationType"
 
 
 def test_too_many_attempts_are_told_when_to_come_again(api: httpx.Client) -> None:

@@ -309,6 +309,37 @@ async def test_nothing_is_left(served: Both) -> None:
     assert back_end.under_way == 0
 
 
+DEEP = '{"author":' + '{"teacher":' * 10_000
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field", "why"),
+    [
+        ("PATCH", "/api/v1/books/b", b'{"title": "a", "title": "b"}', "book.title", "is named twice"),
+        ("PATCH", "/api/v1/books/b", DEEP.encode(), "book.author.teacher.teacher", "leads deeper than 100 levels"),
+        ("PATCH", "/api/v1/books/b", b'{"tags": ["\xff"]}', "book.tags[0]", "is not UTF-8 (byte 11)"),
+        ("PATCH", "/api/v1/books/b", b'{"title": 1e999', "book.title", "has a number that is out of every range"),
+        ("POST", "/api/v1/books/b/loans", b'{"x": {"\\"\xe2\x80\xa8": 1, "\\"\\u2028": 1}}', 'x."?', "is named twice"),
+    ],
+)
+async def test_a_bad_body_is_told_by_the_field(
+    method: str, path: str, body: bytes, field: str, why: str, server: Server, tmp_path: Path
+) -> None:
+    file = tmp_path / "library.binpb"
+    file.write_bytes(descriptors("library.proto").SerializeToString())
+    settings = GrpcSettings(descriptor_set=str(file), services=EVERYWHERE)
+    async with (
+        GrpcTranscoder.open(settings, None) as transcoder,
+        running_gateway(server, grpc=settings, transcoder=transcoder) as running,
+        http(running) as client,
+    ):
+        refused = await client.request(method, path, content=body)
+        assert (refused.status_code, refused.headers["content-type"]) == (400, "application/problem+json")
+        problem = refused.json()
+        assert (problem["code"], problem["detail"]) == ("INVALID_ARGUMENT", f"{field}: {why}")
+        assert problem["details"][0]["fieldViolations"] == [{"field": field, "description": why}]
+
+
 async def test_a_path_that_takes_any_method_says_which_without_a_token(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "library.binpb"
     file.write_bytes(descriptors("library.proto").SerializeToString())

@@ -1,6 +1,7 @@
 """Messages with every kind of field, and JSON for them, as hypothesis strategies made from descriptors."""
 
 import base64
+import re
 from typing import Any
 
 from google.protobuf import json_format
@@ -205,6 +206,34 @@ def _written_value(field: FieldDescriptor, depth: int) -> st.SearchStrategy[Any]
     if field.is_repeated:
         return st.lists(_written_element(field, depth), max_size=3)
     return _written_element(field, depth)
+
+
+def _element_names_no_value(value: Any, field: FieldDescriptor) -> bool:
+    if field.message_type is not None:
+        return names_no_value(value, field.message_type)
+    if field.enum_type is None or not isinstance(value, str):
+        return False
+    return value not in field.enum_type.values_by_name and not re.fullmatch("-?(0|[1-9][0-9]*)", value)
+
+
+def names_no_value(value: Any, descriptor: Descriptor) -> bool:
+    """Whether somewhere in the JSON value of a message an enum is named by what is no name of its values."""
+    if not isinstance(value, dict):
+        return False
+    if descriptor.full_name == "google.protobuf.Any":
+        descriptor = KINDS
+    fields = {name: field for field in descriptor.fields for name in (field.json_name, field.name)}
+    for name, member in value.items():
+        field = fields.get(name)
+        if field is None:
+            continue
+        if is_map(field) and isinstance(member, dict):
+            field, elements = key_and_value(field)[1], list(member.values())
+        else:
+            elements = member if isinstance(member, list) else [member]
+        if any(_element_names_no_value(element, field) for element in elements):
+            return True
+    return False
 
 
 def json_objects(descriptor: Descriptor, depth: int = _DEPTH) -> st.SearchStrategy[dict[str, Any]]:

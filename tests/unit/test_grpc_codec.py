@@ -95,47 +95,6 @@ def test_an_error_repeats_little_of_the_clients_text(text: str, name: str) -> No
     assert shown.isprintable()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '{"optionalString": "a", "optionalString": "b"}',
-        '{"optionalString": "a", "optionalStr\\u0069ng": "b"}',
-        '{"optionalNestedMessage": {"a": 1, "a": 1}}',
-        '{"repeatedNestedMessage": [{"a": 1}, {"a": 1, "a": 1}]}',
-        '{"mapStringString": {"": "a:b", "": "\\"\\\\:"}}',
-        '{"optionalStruct": {"a": {"b": 1, "b": 2}}}',
-        '{"unknown": {"a": 1, "a": 1}}',
-        '{"unknown": [[{"a": 1, "a": {}}]]}',
-    ],
-)
-def test_a_name_twice_in_one_object_is_refused(text: str) -> None:
-    refused = _refused(text, LENIENT)
-
-    assert refused.path == ""
-    assert "twice" in refused.why
-
-
-@pytest.mark.parametrize("text", ['{"optionalString": "a:b"}', '{"mapStringString": {"a:\\"": "\\\\", ":": ":"}}'])
-def test_colons_within_text_are_no_members(text: str) -> None:
-    assert _written(_read(text)) == json.loads(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "path"),
-    [
-        ('{"optionalDouble": 1e400}', "optionalDouble"),
-        ('{"optionalInt32": -1e400}', "optionalInt32"),
-        ('{"optionalString": "1e400", "repeatedInt32": [1, 1e999]}', "repeatedInt32[1]"),
-        ('{"unknown": {"a": [{}, %s]}}' % ("9" * 5000), "unknown.a[1]"),
-        ("1e400", ""),
-    ],
-)
-def test_numbers_beyond_every_range_are_refused_by_their_field(text: str, path: str) -> None:
-    refused = _refused(text, LENIENT)
-
-    assert (refused.path, refused.why) == (path, "has a number that is out of every range")
-
-
 @pytest.mark.parametrize("field", ["optionalInt32", "optionalUint64", "optionalSint64", "optionalFixed32"])
 @pytest.mark.parametrize("text", ["1e999999999999999999999", "0e99999999999999999999", "1e-99999999999999999999"])
 def test_exponents_beyond_everything_are_no_integers(field: str, text: str) -> None:
@@ -156,15 +115,6 @@ def _nested(depth: int) -> dict[str, str]:
         + '"optionalInt32":1'
         + "}" * depth,
     }
-
-
-@pytest.mark.parametrize("depth", [MAX_DEPTH + 2, 1000, 10_000, 100_000])
-@pytest.mark.parametrize("kind", list(_nested(4)))
-def test_what_nests_too_deep_is_refused(kind: str, depth: int) -> None:
-    refused = _refused(_nested(depth)[kind], LENIENT)
-
-    assert refused.path == ""
-    assert "deep" in refused.why
 
 
 def test_an_unknown_member_may_nest_as_deep_as_json_may() -> None:
@@ -211,28 +161,6 @@ def test_numbers_without_end_in_text_are_refused(number: str) -> None:
     _refused(f'{{"mapInt64Int64": {{"{number}": 1}}}}')
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        b'{"optionalString": "\xff"}',
-        b'{"\xff": 1}',
-        b'{"optionalString": "\xed\xa0\x80"}',
-        rb'{"optionalString": "\ud800"}',
-        rb'{"optionalString": "\ud800 and more"}',
-        rb'{"optionalString": "\ud83d\u0041"}',
-        rb'{"optionalString": "\ude01\ud83d"}',
-        rb'{"mapStringString": {"\ud800": ""}}',
-        rb'{"unknown": "\udfff"}',
-        b"\xef\xbb\xbf{}",
-        b"",
-        b"{} {}",
-        b'{"optionalString": "a\nb"}',
-    ],
-)
-def test_what_is_no_json_is_refused(text: bytes) -> None:
-    assert _refused(text, LENIENT).path == ""
-
-
 def test_null_characters_are_text() -> None:
     message = _read('{"optionalString": "a\\u0000b", "mapStringString": {"\\u0000": "\\u0000"}}')
 
@@ -240,16 +168,49 @@ def test_null_characters_are_text() -> None:
     assert _written(message) == {"optionalString": "a\0b", "mapStringString": {"\0": "\0"}}
 
 
-def test_unknown_members_and_names_are_ignored_or_refused() -> None:
-    text = '{"x": {}, "optionalNestedEnum": "x", "repeatedNestedEnum": ["BAR", "x"], "mapStringNestedEnum": {"a": "x"}}'
+def test_unknown_members_are_ignored_or_refused() -> None:
+    text = '{"x": {}, "repeatedNestedEnum": ["BAR"], "optionalNestedMessage": {"y": [1]}}'
 
-    assert _written(_read(text, LENIENT)) == {"repeatedNestedEnum": ["BAR"]}
+    assert _written(_read(text, LENIENT)) == {"repeatedNestedEnum": ["BAR"], "optionalNestedMessage": {}}
     assert _refused(text).path == "x"
 
 
-@pytest.mark.parametrize("text", ['{"oneofEnum": "x", "oneofBool": true}', '{"oneofBool": true, "oneofEnum": "x"}'])
-def test_a_second_field_of_a_oneof_is_refused_though_one_would_be_ignored(text: str) -> None:
-    assert "oneof_field" in _refused(text, LENIENT).why
+@pytest.mark.parametrize("codec", [STRICT, LENIENT])
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ('{"optionalNestedEnum": "x"}', "optionalNestedEnum"),
+        ('{"optional_nested_enum": ""}', "optionalNestedEnum"),
+        ('{"presentNestedEnum": "x"}', "presentNestedEnum"),
+        ('{"oneofEnum": "x"}', "oneofEnum"),
+        ('{"repeatedNestedEnum": ["BAR", "x", "BAR"]}', "repeatedNestedEnum[1]"),
+        ('{"mapStringNestedEnum": {"a": "FOO", "b": "x"}}', 'mapStringNestedEnum["b"]'),
+        ('{"mapBoolRecursive": {"true": {"oneofEnum": "x"}}}', 'mapBoolRecursive["true"].oneofEnum'),
+        (
+            '{"repeatedAny": [{}, {"@type": "x/imgateway.test.Kinds", "repeatedNestedEnum": ["x"]}]}',
+            "repeatedAny[1].repeatedNestedEnum[0]",
+        ),
+    ],
+)
+def test_a_name_that_an_enum_does_not_have_is_refused_and_never_dropped(
+    text: str, path: str, codec: MessageCodec
+) -> None:
+    refused = _refused(text, codec)
+
+    assert (refused.path, refused.why) == (path, "is no value of Mood")
+
+
+def test_numbers_that_an_open_enum_does_not_have_are_kept() -> None:
+    values = {"optionalNestedEnum": 99, "repeatedNestedEnum": [98, "BAR"], "mapStringNestedEnum": {"a": 97}}
+
+    assert _written(_read(json.dumps(values), LENIENT)) == values
+    assert _written(_read('{"optionalNestedEnum": "99"}', LENIENT)) == {"optionalNestedEnum": 99}
+
+
+@pytest.mark.parametrize("codec", [STRICT, LENIENT])
+def test_the_null_of_json_is_the_value_of_its_enum_and_another_name_is_not(codec: MessageCodec) -> None:
+    assert _written(_read('{"repeatedNullValue": [null, "NULL_VALUE"]}', codec)) == {"repeatedNullValue": [None, None]}
+    assert _refused('{"repeatedNullValue": [null, "x"]}', codec).path == "repeatedNullValue[1]"
 
 
 def test_names_are_written_as_asked_and_read_in_both_spellings() -> None:
@@ -338,13 +299,6 @@ def test_proto2_groups_defaults_and_closed_enums() -> None:
 def test_functions_are_made_once() -> None:
     assert STRICT.encoder(KINDS) is STRICT.encoder(KINDS)
     assert STRICT.decoder(KINDS) is STRICT.decoder(KINDS)
-
-
-def test_long_text_takes_no_quadratic_time() -> None:
-    # What is quadratic takes hours here, which the test's own time limit ends.
-    value = {"optionalString": '":\\' * 1_000_000, "mapStringString": {str(n): ":" for n in range(20_000)}}
-
-    assert _written(_read(json.dumps(value))) == value
 
 
 @pytest.mark.parametrize("syntax", ["proto2", "proto3"])

@@ -169,6 +169,30 @@ def test_the_gateways_own_member_is_no_unknown_field() -> None:
             lend.request(data, "alice")
 
 
+@pytest.mark.parametrize("unknown_fields", ["ignore", "reject"])
+def test_a_clients_message_loses_no_name_that_an_enum_does_not_have(unknown_fields: str) -> None:
+    books = call("library.v1.Library/ListBooks", unknown_fields=unknown_fields)
+    with pytest.raises(FieldError) as caught:
+        books.request(b'{"formats": ["PAPER", "PICTURE"], "client_msg_id": "c"}', "7")
+    assert (caught.value.path, caught.value.why) == ("formats[1]", "is no value of Format")
+
+
+@pytest.mark.parametrize("unknown_fields", ["ignore", "reject"])
+@pytest.mark.parametrize(
+    ("data", "path"),
+    [
+        (b'{"client_msg_id": "c", "labels": {"a": "", "a": ""}}', 'labels["a"]'),
+        (b'{"client_msg_id": "c", "author": ' + b'{"teacher": ' * 10_000, "author.teacher.teacher"),
+        (b'{"client_msg_id": "c", "tags": ["", "\xff"]}', "tags[1]"),
+        (b'{"client_msg_id": "c", "ratio": 1e999}', "ratio"),
+    ],
+)
+def test_a_bad_text_is_told_by_the_field(data: bytes, path: str, unknown_fields: str) -> None:
+    with pytest.raises(FieldError) as caught:
+        call("library.v1.Library/ListBooks", unknown_fields=unknown_fields).request(data, "7")
+    assert caught.value.path == path
+
+
 def test_a_public_methods_message_is_taken_as_sent() -> None:
     public = call(LEND, public=(LEND,))
     assert public.request(b'{"user_id": "eve"}', "alice") == call(LEND).request(b"{}", "eve")

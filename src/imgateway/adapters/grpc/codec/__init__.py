@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from imgateway.adapters.grpc.codec import json_text, url_text
 from imgateway.adapters.grpc.codec.decoding import Decode, Decoders, on_the_wire
 from imgateway.adapters.grpc.codec.encoding import Encode, Encoders
+from imgateway.adapters.grpc.codec.field_paths import error_at
 from imgateway.adapters.grpc.codec.json_text import MAX_DEPTH
 from imgateway.adapters.grpc.codec.shapes import holder_of
 from imgateway.adapters.grpc.codec.url_text import UnsupportedFieldError
@@ -33,9 +34,14 @@ def _writing(encode: Encode) -> Callable[[Message], bytes]:
     return write
 
 
-def _reading(decode: Decode, descriptor: Descriptor) -> Callable[[bytes, Message], None]:
+def _reading(decode: Decode, of: Descriptor | FieldDescriptor) -> Callable[[bytes, Message], None]:
+    descriptor = holder_of(of) if isinstance(of, FieldDescriptor) else of
+
     def read(text: bytes, message: Message, /) -> None:
-        value, deep = json_text.read(text)
+        try:
+            value, deep = json_text.read(text)
+        except json_text.TextError as error:
+            raise error_at(error.steps, error.why, of) from None
         try:
             decode(value, message)
             if deep:
@@ -55,7 +61,8 @@ class MessageCodec:
     Args:
         pool: where the types in `google.protobuf.Any` are looked up. The descriptors given to the methods, and the
             messages given to the functions, must be of this pool, the messages' classes made by `message_factory`.
-        unknown_fields: what to do with members that are no fields, and with names that are no values of an enum.
+        unknown_fields: what to do with members that are no fields. A name that an enum doesn't have is an error always:
+            a message without it would be another one.
         field_names: the names written; both are read.
     """
 
@@ -113,7 +120,7 @@ class MessageCodec:
         name = field.json_name
 
         def make() -> Callable[[bytes, Message], None]:
-            read = _reading(self._decoders.field(field), holder_of(field))
+            read = _reading(self._decoders.field(field), field)
 
             def decode(text: bytes, message: Message, /) -> None:
                 try:
@@ -130,7 +137,7 @@ class MessageCodec:
         """What sets the field at the end of `path` from text as URLs have it, or appends to it if it is repeated.
 
         Text can be scalars, enums by name or number, wrappers, `Timestamp`, `Duration` and `FieldMask`. The function
-        raises FieldError; a name that an enum doesn't have is always refused.
+        raises FieldError.
 
         Raises:
             UnsupportedFieldError: the field at the end can't be written as text, or another one is no single message.

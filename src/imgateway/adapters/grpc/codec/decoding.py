@@ -11,20 +11,13 @@ from google.protobuf.message import DecodeError, EncodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from imgateway.adapters.grpc.codec import scalars, well_known
+from imgateway.adapters.grpc.codec.field_paths import shown
 from imgateway.adapters.grpc.codec.shapes import holder_of, is_map, key_and_value, message_of, method
 from imgateway.adapters.grpc.codec.structs import key_path
 from imgateway.adapters.grpc.field_error import FieldError
 
 Decode = Callable[[Any, Any], None]
 """A JSON value into a message, or into one field of a message; raises FieldError."""
-
-_NAME_LENGTH = 60
-
-
-def _shown(name: str) -> str:
-    """A member's name that is not ours, fit to stand in a message."""
-    shown = name if len(name) <= _NAME_LENGTH else name[:_NAME_LENGTH] + "…"
-    return "".join(c if c.isprintable() else "?" for c in shown)
 
 
 def takes_null(field: FieldDescriptor, /) -> bool:
@@ -126,14 +119,11 @@ class Decoders:
     def _regular(self, descriptor: Descriptor) -> Decode:
         by_json_name: dict[str, Decode] = {}
         by_proto_name: dict[str, tuple[str, Decode]] = {}
-        choices: dict[str, tuple[str, str]] = {}
         ignore_unknown = self._ignore_unknown
 
         def decode(value: Any, message: Any) -> None:
             if type(value) is not dict:
                 raise FieldError("", "must be an object")
-            if choices:
-                _refuse_second_choice(value, choices)
             for name, member in value.items():
                 write = by_json_name.get(name)
                 if write is None:
@@ -141,7 +131,7 @@ class Decoders:
                     if renamed is None:
                         if ignore_unknown:
                             continue
-                        raise FieldError(_shown(name), "is no field of this message")
+                        raise FieldError(shown(name), "is no field of this message")
                     json_name, write = renamed
                     if json_name in value:
                         raise FieldError(json_name, f"is given twice, also as {name}")
@@ -153,12 +143,6 @@ class Decoders:
                 by_json_name[field.json_name] = write
                 if field.name != field.json_name:
                     by_proto_name[field.name] = (field.json_name, write)
-            for oneof in descriptor.oneofs:
-                if len(oneof.fields) > 1:
-                    for field in oneof.fields:
-                        choices[field.json_name] = (oneof.name, field.json_name)
-                        if field.name not in by_json_name:
-                            choices[field.name] = (oneof.name, field.json_name)
 
         self._messages[descriptor] = decode
         self._unfilled.append(fill)
@@ -166,16 +150,7 @@ class Decoders:
 
     def _singular(self, field: FieldDescriptor) -> Decode:
         name, read = field.name, scalars.reader(field)
-        ignore_unknown = self._ignore_unknown
-
-        def write(value: Any, message: Any) -> None:
-            try:
-                setattr(message, name, read(value))
-            except scalars.UnknownNameError:
-                if not ignore_unknown:
-                    raise
-
-        return write
+        return lambda value, message: setattr(message, name, read(value))
 
     def _singular_message(self, field: FieldDescriptor) -> Decode:
         name, descriptor = field.name, message_of(field)
@@ -189,8 +164,7 @@ class Decoders:
         return write
 
     def _repeated(self, field: FieldDescriptor) -> Decode:
-        name, ignore_unknown = field.name, self._ignore_unknown
-
+        name = field.name
         if field.message_type is not None:
             decode, null = self._message(field.message_type), takes_null(field)
 
@@ -217,9 +191,6 @@ class Decoders:
             for index, element in enumerate(value):
                 try:
                     elements.append(read(element))
-                except scalars.UnknownNameError as error:
-                    if not ignore_unknown:
-                        raise error.within(f"[{index}]") from None
                 except FieldError as error:
                     raise error.within(f"[{index}]") from None
             getattr(message, name)[:] = elements
@@ -227,7 +198,7 @@ class Decoders:
         return write
 
     def _map(self, field: FieldDescriptor) -> Decode:
-        name, ignore_unknown = field.name, self._ignore_unknown
+        name = field.name
         key_field, content = key_and_value(field)
         read_key = scalars.key_reader(key_field)
         null = takes_null(content)
@@ -243,9 +214,6 @@ class Decoders:
                     if member is None and not null:
                         raise FieldError("", "can't be null")
                     write(entries, read_key(key), member)
-                except scalars.UnknownNameError as error:
-                    if not ignore_unknown:
-                        raise error.within(key_path(key)) from None
                 except FieldError as error:
                     raise error.within(key_path(key)) from None
 
@@ -276,7 +244,7 @@ class Decoders:
             if "value" not in members:
                 raise FieldError("value", "is missing")
             if len(members) > 1 and not self._ignore_unknown:
-                raise FieldError(_shown(next(name for name in members if name != "value")), "is no field of this type")
+                raise FieldError(shown(next(name for name in members if name != "value")), "is no field of this type")
             try:
                 self.message(descriptor)(members["value"], content)
             except FieldError as error:
@@ -285,16 +253,6 @@ class Decoders:
             self.message(descriptor)(members, content)
         message.value = on_the_wire(content, descriptor)
         message.type_url = url
-
-
-def _refuse_second_choice(members: dict[str, Any], choices: dict[str, tuple[str, str]]) -> None:
-    """A second field of a oneof, also where the first is about to be ignored for its unknown name of an enum."""
-    made: dict[str, str] = {}
-    for name, member in members.items():
-        if member is not None and name in choices:
-            oneof, field = choices[name]
-            if made.setdefault(oneof, field) != field:
-                raise FieldError(field, f"can't be given together with another field of {oneof}")
 
 
 def _wrapper(read: scalars.Read) -> Decode:

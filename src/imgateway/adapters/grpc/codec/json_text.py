@@ -1,13 +1,11 @@
 """JSON text into Python values, refusing what two readers of one text might understand differently."""
 
-import json
-import math
 import re
-from collections.abc import Iterator
 
 import msgspec
 
-from imgateway.adapters.grpc.field_error import FieldError
+from imgateway.adapters.grpc.codec import json_places
+from imgateway.adapters.grpc.codec.json_places import Steps
 
 MAX_DEPTH = 100
 """Arrays and objects within each other, as in protobuf's own parsers."""
@@ -19,6 +17,20 @@ protobuf's parsers follow 100."""
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 _decode = msgspec.json.Decoder().decode
+
+
+class TextError(Exception):
+    """A text is no JSON, or not understood the same by every reader, whatever it was meant to be.
+
+    Attributes:
+        steps: where; none for the text as a whole.
+        why: for people.
+    """
+
+    def __init__(self, steps: Steps, why: str, /) -> None:
+        super().__init__(why)
+        self.steps = steps
+        self.why = why
 
 
 class _TooDeepError(Exception):
@@ -48,39 +60,24 @@ def _count(value: object) -> tuple[int, bool]:
     try:
         return _members(value, WIRE_SAFE_DEPTH), False
     except _TooDeepError:
-        pass
-    try:
         return _members(value, MAX_DEPTH), True
-    except _TooDeepError:
-        raise FieldError("", f"nests deeper than {MAX_DEPTH} levels") from None
 
 
-def _endless(text: bytes) -> str:
-    """Where the first number is that is no double, in JSON that is well formed otherwise."""
-    number = "a number"
+def _too_deep(text: bytes) -> TextError:
+    return TextError(json_places.of_depth(text, MAX_DEPTH), f"leads deeper than {MAX_DEPTH} levels")
 
-    def places(value: object) -> Iterator[tuple[str, object]]:
-        if type(value) is dict:
-            yield from value.items()
-        elif type(value) is list:
-            yield from ((f"[{index}]", element) for index, element in enumerate(value))
 
-    def find(value: object) -> FieldError | None:
-        if value is number:
-            return FieldError("", "")
-        for place, inner in places(value):
-            if (found := find(inner)) is not None:
-                return found.within(place)
-        return None
+def _named_twice(text: bytes) -> TextError:
+    steps, all_of_them = json_places.of_second_name(text)
+    return TextError(steps, "is named twice" if all_of_them else "has an object that names a member twice")
 
-    def read(written: str) -> str | None:
-        return None if math.isfinite(float(written)) else number
 
+def _malformed(text: bytes, error: Exception) -> TextError:
     try:
-        found = find(json.loads(text, parse_int=read, parse_float=read))
-    except RecursionError:
-        return ""
-    return "" if found is None else found.path
+        text.decode()
+    except UnicodeDecodeError as wrong:
+        return TextError(json_places.of_byte(text, wrong.start), f"is not UTF-8 (byte {wrong.start})")
+    return TextError((), f"is not JSON: {error}")
 
 
 def read(text: bytes, /) -> tuple[object, bool]:
@@ -94,23 +91,24 @@ def read(text: bytes, /) -> tuple[object, bool]:
         `WIRE_SAFE_DEPTH`.
 
     Raises:
-        FieldError: for the body as a whole: no JSON, not UTF-8, numbers without end or beyond a double's range,
-            more than `MAX_DEPTH` levels, a name twice in one object.
+        TextError: no JSON, not UTF-8, numbers without end or beyond a double's range, more than `MAX_DEPTH` levels, a
+            name twice in one object.
     """
     try:
         value = _decode(text)
     except RecursionError:
-        raise FieldError("", f"nests deeper than {MAX_DEPTH} levels") from None
-    except UnicodeDecodeError:
-        raise FieldError("", "is not UTF-8") from None
+        raise _too_deep(text) from None
     except msgspec.ValidationError:  # of values without a type only numbers are ever invalid
-        raise FieldError(_endless(text), "has a number that is out of every range") from None
-    except msgspec.DecodeError as error:
-        raise FieldError("", f"is not JSON: {error}") from None
+        raise TextError(json_places.of_endless_number(text), "has a number that is out of every range") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _malformed(text, error) from None
     colons = text.count(b":")
     if type(value) is dict and len(value) == colons and text.count(b"[") < WIRE_SAFE_DEPTH:
         return value, False  # every colon is of the outermost object: nothing is nested, and nothing twice
-    members, deep = _count(value)
+    try:
+        members, deep = _count(value)
+    except _TooDeepError:
+        raise _too_deep(text) from None
     if members != colons and members != _STRING.sub(b"", text).count(b":"):
-        raise FieldError("", "has an object that names a member twice")
+        raise _named_twice(text)
     return value, deep

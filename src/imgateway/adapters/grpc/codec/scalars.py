@@ -48,10 +48,6 @@ _INT_RANGES = {
 _QUOTED_INTS = ("int64", "uint64")
 
 
-class UnknownNameError(FieldError):
-    """An enum has no value of this name; ignored where unknown fields are."""
-
-
 def _integral(text: str) -> int:
     if len(text) <= _NUMBER_LENGTH:
         if _INTEGER.fullmatch(text):
@@ -152,7 +148,7 @@ def _read_enum(enum: EnumDescriptor) -> Read:
             if number is not None:
                 return number
             if not _INTEGER.fullmatch(value):
-                raise UnknownNameError("", f"is no value of {enum.name}")
+                raise FieldError("", f"is no value of {enum.name}")
         elif type(value) is not int and type(value) is not float:
             raise FieldError("", f"must be a name or a number of {enum.name}")
         number = as_int32(value)
