@@ -77,7 +77,7 @@ def _malformed(text: bytes, error: Exception) -> TextError:
         text.decode()
     except UnicodeDecodeError as wrong:
         return TextError(json_places.of_byte(text, wrong.start), f"is not UTF-8 (byte {wrong.start})")
-    return TextError((), f"is not JSON: {error}")
+    return TextError((), f"is not JSON: {str(error).removeprefix('JSON is malformed: ')}")
 
 
 def read(text: bytes, /) -> tuple[object, bool]:
