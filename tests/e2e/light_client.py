@@ -53,12 +53,14 @@ class LightClient(asyncio.Protocol):
             if not end:
                 return
             if not head.startswith(b"HTTP/1.1 101"):
-                self.upgraded.set_exception(ConnectionError(head.splitlines()[0].decode()))
+                if not self.upgraded.done():
+                    self.upgraded.set_exception(ConnectionError(head.splitlines()[0].decode()))
                 self.abort()
                 return
             self._open = True
             self._buffer = bytearray(rest)
-            self.upgraded.set_result(None)
+            if not self.upgraded.done():  # whoever waited may have been cancelled
+                self.upgraded.set_result(None)
         while (frame := self._next_frame()) is not None:
             opcode, payload = frame
             if opcode == TEXT:
@@ -73,7 +75,7 @@ class LightClient(asyncio.Protocol):
         """It is over."""
         if not self.upgraded.done():
             self.upgraded.set_exception(ConnectionError("the connection ended before the upgrade"))
-        if self.upgraded.exception() is None and not self.closed.done():
+        if not self.upgraded.cancelled() and self.upgraded.exception() is None and not self.closed.done():
             self.closed.set_result(self._code)
 
     def send_text(self, payload: bytes) -> None:

@@ -20,7 +20,7 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE_MS = 20_000
+PATIENCE_MS = 45_000  # more than the 30 s that the page may wait before it tries again
 
 expect.set_options(timeout=PATIENCE_MS)
 
