@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 from servers import EtcdServer
 from tests.grpc_back_end import SERVICE, running_back_end
-from tests.grpc_instances import entry, instance, known
+from tests.grpc_instances import available, entry, instance, known
 
 from imgateway.adapters.etcd import EtcdAccess, EtcdRegistrar, EtcdResolver
 from imgateway.adapters.grpc.balancing import Discovered, GrpcBalancer
@@ -82,7 +82,7 @@ async def coming_and_going(etcd: str, rate: float, rounds: int) -> None:
         GrpcBalancer.open(Discovered(resolver, "back"), **options) as balancer,
     ):
         await registrar.register(entry(one))
-        while not balancer.available:
+        while not available(balancer):
             await asyncio.sleep(0.001)
         over = asyncio.Event()
         asking = asyncio.create_task(calls(balancer, rate, 1, over.is_set))
@@ -117,12 +117,12 @@ async def hung_alone() -> None:
         async with known(one) as made:
             os.kill(victim.pid, signal.SIGSTOP)
             begun = time.monotonic()
-            while made.balancer.available:
+            while available(made.balancer):
                 await asyncio.sleep(0.01)
             print(f"the only instance hangs: calls are refused at once after {time.monotonic() - begun:.1f} s")
             os.kill(victim.pid, signal.SIGCONT)
             begun = time.monotonic()
-            while not made.balancer.available:
+            while not available(made.balancer):
                 await asyncio.sleep(0.01)
             print(f"it goes on: calls are made again after {time.monotonic() - begun:.1f} s")
 

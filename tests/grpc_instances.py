@@ -41,6 +41,11 @@ def instance() -> Iterator[tuple["subprocess.Popen[str]", str]]:
             process.stdout.close()
 
 
+def available(balancer: GrpcBalancer) -> bool:
+    """Whether anybody is connected and serving."""
+    return any(endpoint.reachable for endpoint in balancer._all)
+
+
 @attrs.define(eq=False)
 class Known:
     """What the registry knows, and a balancer that follows it."""

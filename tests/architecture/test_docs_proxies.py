@@ -6,7 +6,6 @@ A machine without nginx or HAProxy skips its half: the gateway does not need the
 import datetime
 import re
 import shutil
-import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +17,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from servers import free_port
 from starlette.applications import Starlette
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
@@ -89,18 +89,6 @@ def certificate(folder: Path) -> None:
     (folder / "tls.crt").write_bytes(issued)
     (folder / "tls.key").write_bytes(private)
     (folder / "tls.pem").write_bytes(issued + private)
-
-
-def free_port() -> int:
-    """Below the range from which the system gives ports to clients."""
-    for port in range(22_000, 32_000):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
-    raise AssertionError("no free port")
 
 
 def nginx(folder: Path, port: int, gateway: str) -> list[str]:

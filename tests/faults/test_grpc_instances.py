@@ -10,7 +10,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 from tests.grpc_back_end import SERVICE, BackEnd, running_back_end
-from tests.grpc_instances import ECHO, REQUEST, eventually, known
+from tests.grpc_instances import ECHO, REQUEST, available, eventually, known
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 from tests.grpc_servers import Handlers, offering_methods, running_server
 
@@ -104,7 +104,7 @@ async def test_the_whole_servers_word_counts_where_the_service_is_not_known(monk
         async with GrpcBalancer.open(StaticTarget(address), **OPTIONS | {"service": SERVICE}) as it:
             assert isinstance(await it.unary(ECHO, REQUEST, (), 20.0, False), RpcFailure)
             await back_end.health.set(SERVICE, SERVES)
-            await eventually(lambda: it.available, "the service's own word is heard")
+            await eventually(lambda: available(it), "the service's own word is heard")
 
 
 async def test_a_new_instance_that_does_not_serve_gets_no_call_at_all() -> None:

@@ -57,7 +57,12 @@ def test_when_to_try_again(seconds: int, nanos: int, shown: int) -> None:
 
 @pytest.mark.parametrize("code", [RpcCode.UNIMPLEMENTED, RpcCode.NOT_FOUND, RpcCode.INTERNAL])
 @pytest.mark.parametrize(
-    "words", ["Unexpected <class 'NotImplementedError'>: secret", "Exception calling application: secret"]
+    "words",
+    [
+        "Unexpected <class 'NotImplementedError'>: secret",
+        "Exception calling application: secret",
+        "Exception iterating responses: secret",
+    ],
 )
 def test_an_exception_of_a_back_end_is_logged_and_not_shown(
     code: RpcCode, words: str, caplog: pytest.LogCaptureFixture

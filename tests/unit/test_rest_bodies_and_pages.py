@@ -176,6 +176,7 @@ async def test_the_bodys_time_is_the_calls_time(house: RestHouse) -> None:
     line = Line([])
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(post, house, line, ("Content-Length", "2"), ("Grpc-Timeout", "5S"))
+        await eventually(lambda: line.asked == 1)
         await anyio.sleep(0.1)
         line.arrive(type="http.request", body=b"{}")
     assert house.back_end.requests[0].seconds < 4.95  # far from the 5 it would have if the wait did not count

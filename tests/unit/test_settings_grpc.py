@@ -245,3 +245,10 @@ def test_what_is_wrong_with_one_member_hides_nothing_of_another(tmp_path: Path) 
         "grpc.messages.pong",
         "grpc.messages.typing",
     }
+
+
+@pytest.mark.parametrize("etcd", ["[etcd]", "[etcd]\nendpoint = ['http://a:1']", "[etcd]\nendpoints = ['a']"])
+def test_a_section_that_is_wrong_is_not_said_to_be_missing(tmp_path: Path, etcd: str) -> None:
+    toml = f"{etcd}\n[grpc]\nreflection = true\nservices.a.discover = 'a'"
+    (problem,) = problems_of(tmp_path, toml)
+    assert problem.startswith("etcd")

@@ -164,12 +164,13 @@ def _topics(kafka: KafkaSettings, settings: Settings) -> Iterator[Problem]:
 def _workers(settings: Settings) -> Iterator[Problem]:
     if settings.server.workers == 1:
         return
-    missing = [f"[{section}]" for section in ("kafka", "redis") if getattr(settings, section) is None]
+    missing = [section for section in ("kafka", "redis") if getattr(settings, section) is None]
     if missing:
+        absent = " and no ".join(f"[{section}]" for section in missing)
         yield Problem(
-            ("server.workers",),
-            f"expected 1, since there is no {' and no '.join(missing)}, through which workers share messages and "
-            f"presence, got {settings.server.workers}",
+            ("server.workers", *missing),
+            f"expected 1, since there is no {absent}, through which workers share messages and presence, "
+            f"got {settings.server.workers}",
         )
     suffix = _longest_suffix(settings)
     longest = LONGEST_ID - len(suffix)

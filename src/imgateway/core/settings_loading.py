@@ -90,7 +90,7 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
         section, _, name = key.partition(".")
         value, wrong_parts = _structured(item)
         found += (attrs.evolve(problem, text=problem.text + item.note) for problem in wrong_parts)
-        if value is not None or not wrong_parts:
+        if value is not None:
             values[section][name] = value
     mentioned = {key.partition(".")[0] for key in given}
     settings = Settings(
@@ -100,8 +100,10 @@ def load(file: Path | None, environ: Mapping[str, str], flags: Mapping[str, obje
             if section.name in mentioned or not may_be_absent(section)
         }
     )
-    # Not whole sections: what is wrong with one as such says nothing of its keys, which may come from elsewhere.
-    wrong = frozenset(key for problem in found for key in problem.keys if "." in key)
+    keys = [key for problem in found for key in problem.keys]
+    # A section as such is wrong only where nothing of it is right: its keys may come from elsewhere.
+    absent = {key.partition(".")[0] for key in keys if getattr(settings, key.partition(".")[0], settings) is None}
+    wrong = absent.union(key for key in keys if "." in key)
     for problem in problems(settings, ignoring=wrong):
         named = key_of(problem.keys[0])
         note = given[named].note if named in given else ""

@@ -25,7 +25,7 @@ _TYPES: Final = "type.googleapis.com/"
 # What a back end says of its own mistakes is for its own people: exceptions' texts, addresses, SQL.
 _INSIDE: Final = frozenset({RpcCode.UNKNOWN, RpcCode.INTERNAL, RpcCode.DATA_LOSS})
 # How gRPC's Python servers (asyncio's, and the other) begin when an exception left a method, whatever the code.
-_EXCEPTION: Final = ("Unexpected <class ", "Exception calling application: ")
+_EXCEPTION: Final = ("Unexpected <class ", "Exception calling application: ", "Exception iterating responses: ")
 # The details of google/rpc/error_details.proto; DebugInfo is left out, as it tells of the inside.
 _SHOWN: Final = frozenset(
     f"google.rpc.{name}" for name in error_details_pb2.DESCRIPTOR.message_types_by_name if name != "DebugInfo"

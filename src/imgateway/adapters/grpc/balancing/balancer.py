@@ -145,11 +145,6 @@ class GrpcBalancer:
 
         return GrpcStream(call, rpc, ended)
 
-    @property
-    def available(self) -> bool:
-        """Whether anybody is connected and serving."""
-        return any(endpoint.reachable for endpoint in self._all)
-
     def channel(self) -> grpc.aio.Channel | None:
         """The channel of the instance that was connected to last: after a deployment the newest."""
         connected = [endpoint for endpoint in self._all if endpoint.connected]

@@ -74,13 +74,13 @@ def of_byte(text: bytes, index: int, /) -> Steps:
     return _steps(opened)
 
 
-def of_depth(text: bytes, levels: int, /) -> Steps:
-    """The first few steps to where more than so many arrays and objects are within each other."""
+def of_depth(text: bytes, levels: int, /) -> Steps | None:
+    """The first few steps to where more than so many arrays and objects are within each other; None: nowhere."""
     opened: _Open = []
     for _ in _walk(text, opened):
         if len(opened) > levels:
             return _steps(opened, _STEPS_INTO_THE_DEEP)
-    return ()
+    return None
 
 
 def of_endless_number(text: bytes, /) -> Steps:

@@ -64,7 +64,7 @@ def _count(value: object) -> tuple[int, bool]:
 
 
 def _too_deep(text: bytes) -> TextError:
-    return TextError(json_places.of_depth(text, MAX_DEPTH), f"leads deeper than {MAX_DEPTH} levels")
+    return TextError(json_places.of_depth(text, MAX_DEPTH) or (), f"leads deeper than {MAX_DEPTH} levels")
 
 
 def _named_twice(text: bytes) -> TextError:
@@ -73,6 +73,8 @@ def _named_twice(text: bytes) -> TextError:
 
 
 def _malformed(text: bytes, error: Exception) -> TextError:
+    if json_places.of_depth(text, MAX_DEPTH) is not None:
+        return _too_deep(text)  # how deep the decoder itself follows differs from one Python to the other
     try:
         text.decode()
     except UnicodeDecodeError as wrong:
