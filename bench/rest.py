@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -126,14 +127,22 @@ def messages_back_end() -> Iterator[str]:
 
 def small_get(seconds: float, concurrency: int, rounds: int) -> None:
     with instance() as (_, address), serving(descriptors(FILE).SerializeToString(), address) as gateway:
+        ratios = []
         for _ in range(rounds):
             straight = asyncio.run(direct(address, seconds, concurrency))
             rest = through(gateway, "/api/things/1", seconds, concurrency)
+            ratios.append(rest.per_second / straight)
             print(
                 f"direct {straight:.0f} calls/s, REST {rest.per_second:.0f} requests/s, "
-                f"ratio {rest.per_second / straight:.2f}; {rest.cpu_microseconds:.0f} µs CPU a request",
+                f"ratio {ratios[-1]:.2f}; {rest.cpu_microseconds:.0f} µs CPU a request",
                 flush=True,
             )
+        print(f"small GET: {spread(ratios)} of direct calls")
+
+
+def spread(ratios: Sequence[float]) -> str:
+    """The median, the least and the most."""
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} – {max(ratios):.2f})"
 
 
 def list_of_messages(seconds: float, concurrency: int, rounds: int) -> None:
@@ -150,15 +159,18 @@ def list_of_messages(seconds: float, concurrency: int, rounds: int) -> None:
             len(httpx.get(f"{gateway.url}{path}", headers={"Authorization": f"Bearer {gateway.token}"}).content)
             for gateway in (compiled, plain)
         }
+        ratios = []
         for _ in range(rounds):
             slow = through(plain, path, seconds, concurrency)
             fast = through(compiled, path, seconds, concurrency)
+            ratios.append(fast.per_second / slow.per_second)
             print(
                 f"20 messages ({sizes} bytes): json_format {slow.per_second:.0f} requests/s, compiled codec "
-                f"{fast.per_second:.0f}, ratio {fast.per_second / slow.per_second:.2f}; CPU a request "
+                f"{fast.per_second:.0f}, ratio {ratios[-1]:.2f}; CPU a request "
                 f"{slow.cpu_microseconds:.0f} and {fast.cpu_microseconds:.0f} µs",
                 flush=True,
             )
+        print(f"20 messages: {spread(ratios)} of json_format")
 
 
 if __name__ == "__main__":
