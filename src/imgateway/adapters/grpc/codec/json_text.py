@@ -63,8 +63,8 @@ def _count(value: object) -> tuple[int, bool]:
         return _members(value, MAX_DEPTH), True
 
 
-def _too_deep(text: bytes) -> TextError:
-    return TextError(json_places.of_depth(text, MAX_DEPTH) or (), f"leads deeper than {MAX_DEPTH} levels")
+def _too_deep(steps: Steps | None) -> TextError:
+    return TextError(steps or (), f"leads deeper than {MAX_DEPTH} levels")
 
 
 def _named_twice(text: bytes) -> TextError:
@@ -73,8 +73,9 @@ def _named_twice(text: bytes) -> TextError:
 
 
 def _malformed(text: bytes, error: Exception) -> TextError:
-    if json_places.of_depth(text, MAX_DEPTH) is not None:
-        return _too_deep(text)  # how deep the decoder itself follows differs from one Python to the other
+    steps = json_places.of_depth(text, MAX_DEPTH)
+    if steps is not None:
+        return _too_deep(steps)  # how deep the decoder itself follows differs from one Python to the other
     try:
         text.decode()
     except UnicodeDecodeError as wrong:
@@ -99,7 +100,7 @@ def read(text: bytes, /) -> tuple[object, bool]:
     try:
         value = _decode(text)
     except RecursionError:
-        raise _too_deep(text) from None
+        raise _too_deep(json_places.of_depth(text, MAX_DEPTH)) from None
     except msgspec.ValidationError:  # of values without a type only numbers are ever invalid
         raise TextError(json_places.of_endless_number(text), "has a number that is out of every range") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -110,7 +111,7 @@ def read(text: bytes, /) -> tuple[object, bool]:
     try:
         members, deep = _count(value)
     except _TooDeepError:
-        raise _too_deep(text) from None
+        raise _too_deep(json_places.of_depth(text, MAX_DEPTH)) from None
     if members != colons and members != _STRING.sub(b"", text).count(b":"):
         raise _named_twice(text)
     return value, deep
