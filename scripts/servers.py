@@ -6,6 +6,8 @@ Programs: Debian's `redis-server` and `etcd-server`, and Kafka's jars as `./scri
 `.services/kafka`. Each server lives in a temporary folder, and is ended by its process id.
 """
 
+import fcntl
+import functools
 import os
 import random
 import shutil
@@ -29,16 +31,42 @@ class ServerError(Exception):
     """A server could not be started; the message says why."""
 
 
+_CLAIMS = Path(tempfile.gettempdir()) / f"imgateway-ports-{os.getuid()}"
+_claimed: set[int] = set()
+
+
+@functools.cache
+def _claims() -> int:
+    """A file of which every process locks a byte for each of its ports; its locks end with it."""
+    return os.open(_CLAIMS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+
+
+def _claim(port: int) -> bool:
+    if port in _claimed:
+        return False
+    try:
+        fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _claimed.add(port)
+    return True
+
+
 def free_port() -> int:
-    """A port nobody listens on, below the range that clients' sockets are given."""
-    for _ in range(200):
+    """A port nobody listens on, below the range that clients' sockets are given.
+
+    Neither this process nor another one that asks here is given it again as long as this one lives: a server may take
+    its port late, or be down for a while.
+    """
+    for _ in range(1_000):
         port = random.randrange(20_000, 30_000)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+            if _claim(port):
+                return port
     raise ServerError("no free port")
 
 
@@ -190,6 +218,34 @@ class EtcdServer(Server):
         ]  # fmt: skip
 
 
+def _java(main: str, *arguments: str) -> list[str]:
+    if not KAFKA_JARS.is_dir():
+        raise ServerError("Kafka's jars are not in .services/kafka; ./scripts/test collects them")
+    return [
+        _program("java", "default-jre-headless"),
+        "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+        "-cp", f"{KAFKA_JARS}/*",
+        main, *arguments,
+    ]  # fmt: skip
+
+
+@functools.cache
+def _formatted_storage() -> dict[str, bytes]:
+    """What Kafka's own tool writes into the storage of a new node 1, by file name; the same for every broker here."""
+    with tempfile.TemporaryDirectory(prefix="imgateway-kafka-format-") as folder:
+        data, settings = Path(folder) / "data", Path(folder) / "server.properties"
+        settings.write_text(
+            "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:9093\n"
+            "listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093\n"
+            f"controller.listener.names=CONTROLLER\nlog.dirs={data}\n"
+        )
+        tool = _java("kafka.tools.StorageTool", "format", "-t", "aW1nYXRld2F5LXRlc3RzMQ", "-c", str(settings))
+        done = subprocess.run(tool, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ServerError(f"kafka's storage can't be formatted:\n{(done.stdout + done.stderr)[-2000:]}")
+        return {file.name: file.read_bytes() for file in data.iterdir()}
+
+
 class KafkaServer(Server):
     """A single Kafka broker in KRaft mode. Topics are not made by themselves.
 
@@ -205,27 +261,16 @@ class KafkaServer(Server):
         self._advertised = advertised or self.address
         self._properties = properties
 
-    def _java(self, main: str, *arguments: str) -> list[str]:
-        if not KAFKA_JARS.is_dir():
-            raise ServerError("Kafka's jars are not in .services/kafka; ./scripts/test collects them")
-        return [
-            _program("java", "default-jre-headless"),
-            "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-            "-cp", f"{KAFKA_JARS}/*",
-            main, *arguments,
-        ]  # fmt: skip
-
     def command(self) -> Sequence[str]:
-        """What to run; formats the storage first, once."""
+        """What to run; lays out its storage first, once."""
         settings = self.folder / "server.properties"
         if not settings.exists():
             settings.write_text(self._settings())
-            subprocess.run(
-                self._java("kafka.tools.StorageTool", "format", "-t", "aW1nYXRld2F5LXRlc3RzMQ", "-c", str(settings)),
-                check=True,
-                capture_output=True,
-            )
-        return self._java("kafka.Kafka", str(settings))
+            data = self.folder / "data"
+            data.mkdir()
+            for name, content in _formatted_storage().items():
+                (data / name).write_bytes(content)
+        return _java("kafka.Kafka", str(settings))
 
     def _settings(self) -> str:
         own, controller = self.address, f"127.0.0.1:{self._controller_port}"
