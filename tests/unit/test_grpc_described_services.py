@@ -15,7 +15,6 @@ from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: p
 from tests.grpc_servers import running_server
 
 from imgateway.adapters.grpc import GrpcTranscoder
-from imgateway.adapters.grpc import transcoder as limits
 from imgateway.core.settings_grpc import GrpcServiceSettings, GrpcSettings
 from imgateway.model import Identity, UserId
 from imgateway.rpc import RestProblem
@@ -80,10 +79,7 @@ def importing_nonsense(request: ServerReflectionRequest) -> Any:
 
 
 @pytest.mark.anyio
-async def test_what_nobody_foresaw_is_logged_and_asked_again(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(limits, "REFLECTION_PAUSE_SECONDS", 0.01)
+async def test_what_nobody_foresaw_is_logged_and_asked_again(caplog: pytest.LogCaptureFixture) -> None:
     odd = answering(at_first(importing_nonsense, describing(offering("odd"))))
     async with transcoding({"odd": odd, "good": GOOD}) as transcoder:
         await eventually(lambda: serves(transcoder, "odd", "good"), "both places are served")
@@ -92,10 +88,29 @@ async def test_what_nobody_foresaw_is_logged_and_asked_again(
 
 
 @pytest.mark.anyio
-async def test_messages_too_deep_for_python_are_nobodys_end(
+async def test_a_reason_is_logged_when_it_is_a_new_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(limits, "REFLECTION_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("imgateway.core.retrying.FIRST_PAUSE_SECONDS", 0.01)
+    attempts = 0
+
+    def answer(request: ServerReflectionRequest) -> Any:
+        nonlocal attempts
+        attempts += request.HasField("list_services")
+        if attempts <= 3:
+            return importing_nonsense(request) or honest(request)
+        return b"\xff" if attempts <= 6 else honest(request)
+
+    honest = describing(offering("bad"))
+    bad = answering(answer)
+    async with transcoding({"bad": bad}) as transcoder:
+        await eventually(lambda: serves(transcoder, "bad"), "it has thought better of it")
+    said = [record.message for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+    assert said == ["a service's description can't be used", "a service does not say what it offers"]
+
+
+@pytest.mark.anyio
+async def test_messages_too_deep_for_python_are_nobodys_end(caplog: pytest.LogCaptureFixture) -> None:
     async with transcoding({"deep": answering(describing(chained("deep", 2000))), "good": GOOD}) as transcoder:
         await eventually(lambda: serves(transcoder, "good"), "the good one is served")
         await eventually(lambda: "too long a chain" in str([vars(r) for r in caplog.records]), "the other is told")

@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Self
@@ -17,6 +16,7 @@ from imgateway.adapters.grpc.problems import problem_of_unknown_method
 from imgateway.adapters.grpc.routing import RouteTable
 from imgateway.adapters.grpc.schema import Loaded, merge, read_descriptor_set, reflect
 from imgateway.adapters.grpc.tasks import owned_tasks
+from imgateway.core.retrying import Backoff
 from imgateway.core.settings_grpc import GrpcSettings, Place
 from imgateway.errors import ServiceUnavailableError, SettingsError
 from imgateway.model import Identity
@@ -24,8 +24,6 @@ from imgateway.ports import ServiceResolver
 from imgateway.rpc import NOT_KNOWN_YET, Metadata, RestAnswer, RestProblem
 
 REFLECTION_SECONDS: Final = 10.0
-REFLECTION_PAUSE_SECONDS: Final = 2.0
-"""After a service could not be asked what it offers, so long passes until it is asked again."""
 THREADS: Final = 2
 """For large texts and messages, and so many of them are converted at once."""
 
@@ -137,6 +135,7 @@ class GrpcTranscoder:
     async def _keep_asking(self, place: Place) -> None:
         asked = self._asked.setdefault(place, asyncio.Event())
         where = {"place": place.name}
+        backoff, said = Backoff(), ""
         while True:
             await asked.wait()
             asked.clear()
@@ -146,13 +145,14 @@ class GrpcTranscoder:
             try:
                 found = await reflect(channel, seconds=REFLECTION_SECONDS)
                 await self._described_by(place, found)
-                continue
-            except (ServiceUnavailableError, SettingsError) as error:
-                _log.warning("a service does not say what it offers", extra={**where, "why": str(error)})
-            except Exception:  # whatever one server says, the others' routes and the gateway live on
-                _log.exception("a service's description can't be used", extra=where)
-            await asyncio.sleep(REFLECTION_PAUSE_SECONDS * random.uniform(0.5, 1.0))
-            asked.set()
+            except Exception as error:  # whatever one server says, the others' routes and the gateway live on
+                if str(error) != said:
+                    _log_undescribed(error, where)
+                said = str(error)
+                await backoff.pause()
+                asked.set()
+            else:
+                backoff, said = Backoff(), ""
 
     async def _described_by(self, place: Place, found: Loaded) -> None:
         async with self._joining:  # else of two places that answer at once one would be joined without the other
@@ -163,3 +163,10 @@ class GrpcTranscoder:
             table = await asyncio.to_thread(lambda: RouteTable.build(merge(sets), self._settings))
             self._described[place] = found
             self._take(table, whole=len(self._described) == len(self._places.balancers))
+
+
+def _log_undescribed(error: Exception, where: Mapping[str, str]) -> None:
+    if isinstance(error, (ServiceUnavailableError, SettingsError)):
+        _log.warning("a service does not say what it offers", extra={**where, "why": str(error)})
+    else:
+        _log.error("a service's description can't be used", extra=where, exc_info=error)
