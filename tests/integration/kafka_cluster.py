@@ -55,12 +55,7 @@ class Cluster:
         async with self.admin() as admin:
             response = await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=_dotted(configs))])
             assert [code for _, code, *_ in response.topic_errors] == [0], response
-            with anyio.fail_after(PATIENCE):
-                while True:
-                    (found,) = await admin.describe_topics([topic])
-                    if found["error_code"] == 0 and all(p["leader"] >= 0 for p in found["partitions"]):
-                        return
-                    await anyio.sleep(0.05)
+            await _partitions(admin, topic)
 
     async def alter(self, topic: str, **configs: object) -> None:
         """Set these and no other settings of a topic."""
@@ -109,8 +104,7 @@ class Cluster:
         try:
             await consumer.topics()
             async with self.admin() as admin:
-                (found,) = await admin.describe_topics([topic])
-            places = [TopicPartition(topic, part["partition"]) for part in found["partitions"]]
+                places = await _partitions(admin, topic)
             consumer.assign(places)
             await consumer.seek_to_beginning(*places)
             ends = await consumer.end_offsets(places)
@@ -151,6 +145,16 @@ async def cluster_at(address: str) -> AsyncIterator[Cluster]:
 
 def values(records: Sequence[ConsumedRecord]) -> list[bytes]:
     return [record.value for record in records]
+
+
+async def _partitions(admin: AIOKafkaAdminClient, topic: str) -> list[TopicPartition]:
+    """Those of a topic, once the broker knows them and who leads them, which is a moment after it was made."""
+    with anyio.fail_after(PATIENCE):
+        while True:
+            (found,) = await admin.describe_topics([topic])
+            if found["error_code"] == 0 and all(part["leader"] >= 0 for part in found["partitions"]):
+                return [TopicPartition(topic, part["partition"]) for part in found["partitions"]]
+            await anyio.sleep(0.05)
 
 
 def _dotted(configs: dict[str, object]) -> dict[str, str]:
