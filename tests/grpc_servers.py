@@ -1,6 +1,6 @@
 """Servers of this process, on a port of their own."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,9 +11,11 @@ Handlers = Mapping[str, dict[str, Any]]
 
 
 @asynccontextmanager
-async def running_server(prepare: Callable[[grpc.aio.Server], None]) -> AsyncIterator[str]:
-    """The address of a server."""
-    server = grpc.aio.server()
+async def running_server(
+    prepare: Callable[[grpc.aio.Server], None], *, options: Sequence[tuple[str, int]] = ()
+) -> AsyncIterator[str]:
+    """The address of a server with these options of gRPC."""
+    server = grpc.aio.server(options=options)
     prepare(server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -25,7 +25,7 @@ class Places:
         stack: AsyncExitStack,
         settings: GrpcSettings,
         resolver: ServiceResolver | None,
-        on_endpoint: Callable[[Place], None],
+        on_newest: Callable[[Place], None],
         /,
     ) -> "Places":
         """Open a balancer for each place; `stack` closes them.
@@ -41,7 +41,7 @@ class Places:
                 service=place.health_service,
                 tls=tls,
                 max_response_bytes=settings.max_response_bytes,
-                on_endpoint=partial(on_endpoint, place),
+                on_newest=partial(on_newest, place),
             )
             balancers[place] = await stack.enter_async_context(opened)
         return cls(balancers, {name: balancer for place, balancer in balancers.items() for name in place.services})

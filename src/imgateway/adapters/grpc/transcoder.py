@@ -34,8 +34,8 @@ _log = logging.getLogger(__name__)
 class GrpcTranscoder:
     """Implements `ports.Transcoder` for asyncio; made by `open`.
 
-    With a descriptor set its routes never change. With reflection they are those of the instance connected to last:
-    every new connection of a service, as after a deployment, has it asked again, and until it answers the routes known
+    With a descriptor set its routes never change. With reflection they are those of the newest instance: whenever one
+    comes or goes, as in a deployment, the newest that is there is asked again, and until it answers the routes known
     before stay.
     """
 
@@ -70,7 +70,7 @@ class GrpcTranscoder:
         async with AsyncExitStack() as stack:
             threads = ThreadPoolExecutor(THREADS, "imgateway-json")
             stack.push_async_callback(asyncio.to_thread, threads.shutdown)  # once no call is left
-            transcoder._places = await Places.open(stack, settings, resolver, transcoder._connected)
+            transcoder._places = await Places.open(stack, settings, resolver, transcoder._ask)
             transcoder._caller = Caller(transcoder._places, frozenset(settings.return_metadata), threads)
             places = transcoder._places.balancers if settings.reflection else ()
             async with owned_tasks() as tasks:
@@ -129,7 +129,7 @@ class GrpcTranscoder:
             _log.warning("a setting is in vain", extra={"why": problem})
         _log.info("routes", extra={"routes": len(table.routes)})
 
-    def _connected(self, place: Place) -> None:
+    def _ask(self, place: Place) -> None:
         self._asked.setdefault(place, asyncio.Event()).set()
 
     async def _keep_asking(self, place: Place) -> None:

@@ -58,7 +58,7 @@ class GrpcBalancer:
     _make_channel: Callable[[str], grpc.aio.Channel]
     _service: str
     _tasks: asyncio.TaskGroup
-    _on_endpoint: Callable[[], None]
+    _on_newest: Callable[[], None]
     _endpoints: dict[str, Endpoint] = attrs.field(factory=dict, init=False)
     _refused: set[str] = attrs.field(factory=set, init=False)
     _all: tuple[Endpoint, ...] = attrs.field(default=(), init=False)
@@ -78,7 +78,7 @@ class GrpcBalancer:
         service: str,
         tls: TlsFiles | None,
         max_response_bytes: int,
-        on_endpoint: Callable[[], None] = lambda: None,
+        on_newest: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[Self]:
         """A balancer; closed when the context is left. Returns at once, whether anybody can be reached or not.
 
@@ -87,7 +87,7 @@ class GrpcBalancer:
             service: whose health is asked for; empty for the whole server's.
             tls: how they are spoken to; None: without TLS.
             max_response_bytes: the longest message taken.
-            on_endpoint: called whenever an instance has been connected to; must not block.
+            on_newest: called whenever `channel` may be another one, or leads to another server; must not block.
 
         Raises:
             SettingsError: a TLS file is of no use.
@@ -95,7 +95,7 @@ class GrpcBalancer:
         options = [*_OPTIONS, ("grpc.max_receive_message_length", max_response_bytes)]
         make_channel = channel_maker(tls, options)
         async with owned_tasks() as tasks:
-            balancer = cls(make_channel, service, tasks, on_endpoint)
+            balancer = cls(make_channel, service, tasks, on_newest)
             following = tasks.create_task(balancer._follow(instances))
             try:
                 yield balancer
@@ -146,7 +146,7 @@ class GrpcBalancer:
         return GrpcStream(call, rpc, ended)
 
     def channel(self) -> grpc.aio.Channel | None:
-        """The channel of the instance that was connected to last: after a deployment the newest."""
+        """The channel of the newest instance that is connected: of the one that came, or came back, last."""
         connected = [endpoint for endpoint in self._all if endpoint.connected]
         return max(connected, key=lambda endpoint: endpoint.ready_at).channel if connected else None
 
@@ -243,7 +243,8 @@ class GrpcBalancer:
         if self._closed:
             return
         self._known = True
-        for address in self._endpoints.keys() - addresses:
+        gone = self._endpoints.keys() - addresses
+        for address in gone:
             endpoint = self._endpoints.pop(address)
             self._retiring.add(endpoint)
             self._tasks.create_task(self._retire(endpoint))
@@ -261,12 +262,12 @@ class GrpcBalancer:
             endpoint.start(self._tasks, self._heard)
         self._refused = refused
         self._all = tuple(self._endpoints.values())
-        self._changed.set()
+        self._heard(came_or_went=bool(gone))
 
-    def _heard(self, newly_connected: bool) -> None:
+    def _heard(self, came_or_went: bool) -> None:
         self._changed.set()
-        if newly_connected:
-            self._on_endpoint()
+        if came_or_went:
+            self._on_newest()
 
     async def _retire(self, endpoint: Endpoint) -> None:
         await endpoint.retire()

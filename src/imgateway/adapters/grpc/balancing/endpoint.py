@@ -50,7 +50,7 @@ class Endpoint:
         may_eject: whether one more instance may be left alone.
         connected: whether calls can be sent.
         connecting: whether that is going to be known soon: no attempt has failed since the last connection.
-        ready_at: when it was connected to, by the loop's clock.
+        ready_at: when it came, or came back after an attempt to connect had failed, by the loop's clock.
     """
 
     address: str
@@ -141,7 +141,7 @@ class Endpoint:
             self._ejection.forgive(now)
 
     def start(self, tasks: asyncio.TaskGroup, on_change: Callable[[bool], None]) -> None:
-        """Keep it connected and know how it is, until it is closed; `on_change` hears whether it is newly connected."""
+        """Keep it connected and know how it is, until it is closed; `on_change` hears whether it came or went."""
         self._connecting = tasks.create_task(self._ever_again(lambda: self.watch_connection(on_change)))
         self._asking = (
             tasks.create_task(self._ever_again(self.health.watch)),
@@ -163,14 +163,14 @@ class Endpoint:
         while not self._closed:
             state = self.channel.get_state(try_to_connect=True)
             was, self.connected = self.connected, state is _READY
-            new = self.connected and not was
-            if new:
-                self.ready_at = loop.time()
+            if self.connected and not was:
+                if not (self.connecting and self.ready_at):
+                    self.ready_at = loop.time()
                 self._owes_since = None
                 self.health.connected()
             # Servers end connections in order (GOAWAY): until another attempt fails, that is no outage.
             self.connecting = not self.connected and state is not _FAILED and (was or self.connecting)
-            on_change(new)
+            on_change(self.connected is not was)
             await self.channel.wait_for_state_change(state)
 
     async def watch_life(self) -> None:
