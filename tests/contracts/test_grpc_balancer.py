@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from tests.grpc_back_end import SERVICE, running_back_end
+from tests.grpc_instances import available
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 
 from imgateway.adapters.grpc.balancing import GrpcBalancer, StaticTarget
@@ -21,6 +22,8 @@ class TestGrpcBalancer(BalancerSuite):
             running_back_end() as (back_end, address),
             GrpcBalancer.open(StaticTarget(address), service="", tls=None, max_response_bytes=4_194_304) as balancer,
         ):
+            # Until then a call whose time is short ends for another reason.
+            await self.eventually(lambda: available(balancer), "the service is connected to")
             yield BalancerUnderTest(
                 balancer,
                 echo=f"{SERVICE}/Echo",

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from grpc_reflection.v1alpha import reflection
 from tests.grpc_back_end import FILE, SERVICE, BackEnd, running_back_end
+from tests.grpc_instances import available
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 from tests.grpc_protos import descriptors
 from tests.grpc_servers import Handlers, offering_methods, running_server
@@ -43,12 +44,19 @@ def settings(address: str, file: Path | None, **more: object) -> GrpcSettings:
     )
 
 
+async def connected(transcoder: GrpcTranscoder) -> None:
+    """Return when the service can be called: until then a call waits for a second at most."""
+    (balancer,) = transcoder._places.balancers.values()
+    await TranscoderSuite().eventually(lambda: available(balancer), "the service is connected to")
+
+
 @asynccontextmanager
 async def transcoding(file: Path | None, **more: object) -> AsyncIterator[tuple[GrpcTranscoder, BackEnd]]:
     async with (
         running_back_end() as (back_end, address),
         GrpcTranscoder.open(settings(address, file, **more), None) as transcoder,
     ):
+        await connected(transcoder)
         yield transcoder, back_end
 
 
@@ -144,6 +152,7 @@ async def streaming(file: Path, *messages: bytes, **more: object) -> AsyncIterat
         running_server(offering_methods(handlers)) as address,
         GrpcTranscoder.open(settings(address, file, **more), None) as transcoder,
     ):
+        await connected(transcoder)
         found = transcoder.find("GET", "/api/counts")
         assert not isinstance(found, frozenset)
         stream = await found.stream(RestRequest("", b"", ALICE, (), 20.0))
@@ -256,4 +265,5 @@ async def test_a_service_that_is_deployed_anew_is_asked_anew() -> None:
             await TranscoderSuite().eventually(
                 lambda: bool(transcoder.find("GET", "/api/things/1")), "the new one's routes are known"
             )
+            await connected(transcoder)
             assert isinstance(await ask(transcoder, "/api/things/1"), RestAnswer)

@@ -14,7 +14,7 @@ from aiokafka.protocol.admin import DeleteGroupsRequest
 
 from imgateway.model import ConsumedRecord
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @attrs.define(eq=False)
@@ -55,7 +55,7 @@ class Cluster:
         async with self.admin() as admin:
             response = await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=_dotted(configs))])
             assert [code for _, code, *_ in response.topic_errors] == [0], response
-            await _partitions(admin, topic)
+            await _partitions(admin, topic, partitions)
 
     async def alter(self, topic: str, **configs: object) -> None:
         """Set these and no other settings of a topic."""
@@ -63,10 +63,21 @@ class Cluster:
             resource = ConfigResource(ConfigResourceType.TOPIC, topic, _dotted(configs))
             (response,) = await admin.alter_configs([resource])
             assert [code for code, *_ in response.resources] == [0], response
+            asked = ConfigResource(ConfigResourceType.TOPIC, topic, dict.fromkeys(_dotted(configs)))
+            with anyio.fail_after(PATIENCE):
+                while True:
+                    (described,) = await admin.describe_configs([asked])
+                    ((_, _, _, _, entries),) = described.resources
+                    if _dotted(configs).items() <= {name: value for name, value, *_ in entries}.items():
+                        break
+                    await anyio.sleep(0.05)
+        # The broker takes its metadata's changes one after the other: with a later one the log has the settings.
+        await self.create("later", 1)
 
     async def add_partitions(self, topic: str, total: int) -> None:
         async with self.admin() as admin:
             await admin.create_partitions({topic: NewPartitions(total)})
+            await _partitions(admin, topic, total)
 
     async def delete(self, *topics: str) -> None:
         async with self.admin() as admin:
@@ -147,12 +158,13 @@ def values(records: Sequence[ConsumedRecord]) -> list[bytes]:
     return [record.value for record in records]
 
 
-async def _partitions(admin: AIOKafkaAdminClient, topic: str) -> list[TopicPartition]:
-    """Those of a topic, once the broker knows them and who leads them, which is a moment after it was made."""
+async def _partitions(admin: AIOKafkaAdminClient, topic: str, at_least: int = 1) -> list[TopicPartition]:
+    """Those of a topic, once the broker knows so many and who leads them, which is a moment after they were made."""
     with anyio.fail_after(PATIENCE):
         while True:
             (found,) = await admin.describe_topics([topic])
-            if found["error_code"] == 0 and all(part["leader"] >= 0 for part in found["partitions"]):
+            led = [part["leader"] >= 0 for part in found["partitions"]]
+            if found["error_code"] == 0 and all(led) and len(led) >= at_least:
                 return [TopicPartition(topic, part["partition"]) for part in found["partitions"]]
             await anyio.sleep(0.05)
 

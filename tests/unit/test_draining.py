@@ -186,7 +186,7 @@ async def test_a_store_that_hangs_keeps_nothing_else_from_being_done_in_time() -
 
 async def test_leaving_after_a_drain_does_not_wait_for_the_same_once_more() -> None:
     async with running_world() as world:
-        with mock.patch.object(gateway_module, "CUT_OFF_SECONDS", 6.0), anyio.fail_after(4):
+        with mock.patch.object(gateway_module, "CUT_OFF_SECONDS", 60.0), anyio.fail_after(25):
             async with new_gateway(world, settings(drain_seconds=0.1)) as gateway:
                 await gateway.wait_ready()
                 await House(world, gateway).connect("ann")
@@ -268,9 +268,9 @@ async def test_parting_is_paced() -> None:
 async def test_a_crowd_that_would_take_too_long_goes_faster() -> None:
     async with running_hub(settings(max_per_user=100)) as bench:
         clients = [await bench.connect("ann") for _ in range(30)]
-        with mock.patch.multiple(draining, STEP_SECONDS=0.01, PER_SECOND=100):
+        with mock.patch.multiple(draining, STEP_SECONDS=1.0, PER_SECOND=1):
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(close_paced, bench.hub.connections, 0.02)
+                tasks.start_soon(close_paced, bench.hub.connections, 2.0)
                 await eventually(lambda: any(client.connection.closed for client in clients))
                 assert sum(client.connection.closed for client in clients) == 15
         assert all(client.connection.closed for client in clients)

@@ -383,7 +383,7 @@ def test_a_silent_server_is_given_up(server: KeyServer) -> None:
 def test_a_server_that_sends_its_answer_byte_by_byte_is_given_up(server: KeyServer) -> None:
     server.dripping_body = True
     with server.held(), pytest.raises(ServiceUnavailableError, match="took longer"):
-        fetch(server.url, seconds=0.1)
+        fetch(server.url, seconds=2.0)  # for so long the server's thread may have to wait for its turn
 
 
 async def test_a_server_that_never_comes_to_an_end_holds_up_one_thread_and_nobody_else(
@@ -391,7 +391,7 @@ async def test_a_server_that_never_comes_to_an_end_holds_up_one_thread_and_nobod
 ) -> None:
     monkeypatch.setattr(key_set, "FETCH_SECONDS", 0.2)
     parse = partial(published_keys, ("ES256",), Signatures(("ES256",)))
-    source = PublishedKeys(partial(fetch, server.url, seconds=5.0), parse, clock)
+    source = PublishedKeys(partial(fetch, server.url, seconds=60.0), parse, clock)
     header = Header("ES256", "old")
     server.dripping_head = True
     with server.held():
@@ -400,6 +400,7 @@ async def test_a_server_that_never_comes_to_an_end_holds_up_one_thread_and_nobod
             assert isinstance(outcome, Refusal), outcome
             assert outcome.code is Code.UNAVAILABLE
             clock.advance(RETRY_SECONDS)
+        await server.has_been_asked()
         assert server.requests == 1
 
 

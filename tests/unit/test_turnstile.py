@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import anyio
 import anyio.lowlevel
 import pytest
-from tests.gateways import eventually
+from tests.gateways import PATIENCE_SECONDS, eventually
 
 from imgateway.core import turnstile as module
 from imgateway.core.turnstile import FEWEST, MOST, Turnstile
@@ -34,7 +34,7 @@ async def crowd(turnstile: Turnstile, size: int) -> AsyncIterator[list[int]]:
 async def test_a_few_pass_at_once() -> None:
     turnstile = Turnstile()
     for _ in range(FEWEST):
-        with anyio.fail_after(1):
+        with anyio.fail_after(PATIENCE_SECONDS):
             assert await turnstile.enter()
     with anyio.move_on_after(0.05) as waiting:
         await turnstile.enter()
@@ -83,7 +83,7 @@ async def test_too_many_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     turnstile = Turnstile()
     async with crowd(turnstile, FEWEST + 2) as passed:
         await eventually(lambda: len(passed) == FEWEST and len(turnstile._waiting) == 2)
-        with anyio.fail_after(1):
+        with anyio.fail_after(PATIENCE_SECONDS):
             assert not await turnstile.enter()
 
 
@@ -94,6 +94,6 @@ async def test_after_a_quiet_time_a_client_passes_at_once() -> None:
         for _ in range(5 * MOST):
             assert await turnstile.enter()
         await anyio.sleep(0.01)
-        with anyio.fail_after(1):
+        with anyio.fail_after(PATIENCE_SECONDS):
             assert await turnstile.enter()
         tasks.cancel_scope.cancel()
