@@ -9,18 +9,15 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import attrs
-from playwright.sync_api import Locator, Page, Route, WebSocketRoute, expect
+from playwright.sync_api import Locator, Page, Route, WebSocketRoute
+from tests.e2e.browser import PATIENCE_SECONDS
 
 from imgateway.adapters.starlette.static_page import POLICY
 
-CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
 URL = "http://demo.test/"
-PATIENCE_SECONDS = 20
 MEDIA_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 HOUR_MS = 3_600_000
-
-expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 
 AFTER_1 = "start_seq_id=2&ascending=true&limit=100"
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
-from tests.e2e.scripted_gateway import ARGUMENTS, CHROMIUM, HOUR_MS, Gateway, message
+from tests.e2e.browser import CHROMIUM
+from tests.e2e.scripted_gateway import ARGUMENTS, HOUR_MS, Gateway, message
 
 from imgateway.core.settings import ConnectionSettings
 

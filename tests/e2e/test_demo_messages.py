@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
-from tests.e2e.scripted_gateway import AFTER_1, ARGUMENTS, CHROMIUM, Gateway, message
+from tests.e2e.browser import CHROMIUM
+from tests.e2e.scripted_gateway import AFTER_1, ARGUMENTS, Gateway, message
 
 
 @pytest.fixture(scope="module")
