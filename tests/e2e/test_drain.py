@@ -49,7 +49,7 @@ async def test_a_drain_step_by_step(server: Server) -> None:
         await gateway.presence_becomes("idle")
         assert await gateway.presence("busy")
         # Not ready, not to be found, and nobody is let in any more.
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as http:
             response = await http.get(gateway.http_url("/readyz"))
             assert (response.status_code, response.json()["failing"][0]) == (503, "gateway")
             assert (await http.get(gateway.http_url("/healthz"))).status_code == 200
