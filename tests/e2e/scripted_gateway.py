@@ -33,6 +33,7 @@ class Gateway:
         acks: whether messages are acknowledged at once.
         history: what the back end answers for the lobby.
         holds_list: whether the answer to a request for the list is held back, as `held`.
+        listed: how often the list was told; the page asks for it only once it says that it is online.
         epoch: when the lobby was made; changes when the back end loses its memory.
         title: what the lobby is called.
         refuses: the status that the next call of each method of AuthService gets.
@@ -44,6 +45,7 @@ class Gateway:
     acks: bool = True
     history: list[Frame] = attrs.field(factory=list)
     holds_list: bool = False
+    listed: int = 0
     epoch: str = "1700000000000"
     title: str = "Lobby"
     people: list[str] = attrs.field(factory=lambda: ["alice"])
@@ -123,6 +125,7 @@ class Gateway:
             if self.holds_list:
                 self.held.append(lambda: route.fulfill(json=answer))
             else:
+                self.listed += 1
                 route.fulfill(json=answer)
         elif path == "api/conversations:readMarks":
             route.fulfill(json={})

@@ -147,7 +147,7 @@ async def test_connections_that_are_lost_and_pings_are_counted(tmp_path: Path) -
     tokens = tmp_path / "tokens"
     tokens.write_text("0\n1\n2\n3\n")
     async with server(fickle) as url:
-        ended = await run("connect", url, "--connections", "4", "--hold", "0.5", "--json", "--tokens", str(tokens))
+        ended = await run("connect", url, "--connections", "4", "--hold", "3", "--json", "--tokens", str(tokens))
     assert ended.code == 1
     assert ended.report["connect"]["failed"] == {"error OVERLOADED": 1}
     assert ended.report["lost"] == {"close 4509 REPLACED": 1, "close 1006, no close frame": 1}
@@ -277,7 +277,7 @@ async def test_a_gateway_that_stops_answering_does_not_hang_the_generator() -> N
         await socket.wait_closed()
 
     async with server(deaf) as url:
-        ended = await run("up", url, "--connections", "2", "--messages", "10", "--timeout", "0.3")
+        ended = await run("up", url, "--connections", "2", "--messages", "10", "--timeout", "2")
     assert ended.code == 1
     assert "unanswered    2" in ended.output
 

@@ -78,21 +78,24 @@ async def test_nothing_else_is_limited_by_the_deadline() -> None:
 async def test_a_client_that_takes_nothing_of_its_answer_is_cut_off(size: int, keep_alive: float) -> None:
     """Also of an answer that fits into the server's buffers: so many small ones that the kernel takes no more."""
     async with large_answers(size, keep_alive) as (bound, state), connection(bound, receive_buffer=4096) as peer:
-        for _ in range(20_000_000 // size):
-            await peer.send(HEAD.encode() + (b"Connection: close\r\n\r\n" if keep_alive > 100 else b"\r\n"))
         while not state.connections:
             await anyio.sleep(0.01)
+        with suppress(anyio.BrokenResourceError):  # it may be cut off before it has asked for everything
+            for _ in range(20_000_000 // size):
+                await peer.send(HEAD.encode() + (b"Connection: close\r\n\r\n" if keep_alive > 100 else b"\r\n"))
         while state.connections:
             await anyio.sleep(0.01)
 
 
-async def test_a_client_that_reads_slowly_gets_it_all() -> None:
+async def test_a_client_that_reads_slowly_gets_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all it takes longer than it may take nothing."""
+    monkeypatch.setattr(Hurried, "stall_seconds", 3.0)
     async with large_answers(8_000_000, 0.05) as (bound, _), connection(bound, receive_buffer=65536) as peer:
         await peer.send(HEAD.encode() + b"Connection: close\r\n\r\n")
         received = 0
         for _ in range(16):  # the kernel takes more only when it has room for a megabyte or so
             received += len(await peer.receive_some(450_000))
-            await anyio.sleep(0.05)
+            await anyio.sleep(0.25)
         assert received + len(await peer.receive_rest()) > 8_000_000
 
 
