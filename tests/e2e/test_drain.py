@@ -1,5 +1,6 @@
 """The end of a gateway, polite and impolite: contract section 8."""
 
+import os
 import re
 import signal
 from pathlib import Path
@@ -189,8 +190,10 @@ async def test_sigint_does_the_same() -> None:
         assert await gateway.ended() == 0
 
 
-async def test_sigterm_while_it_is_still_loading_ends_it_with_0() -> None:
-    async with gateway_process(ready=False) as gateway:
+async def test_sigterm_while_it_is_still_loading_ends_it_with_0(tmp_path: Path) -> None:
+    # Nobody writes it, so that loading goes no further than this.
+    os.mkfifo(tmp_path / "gateway.toml")
+    async with gateway_process("--config", str(tmp_path / "gateway.toml"), ready=False) as gateway:
         with anyio.fail_after(PATIENCE_SECONDS):
             while not _catches(gateway.process.pid, signal.SIGTERM):
                 await anyio.sleep(0.001)
