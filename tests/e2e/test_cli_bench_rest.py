@@ -297,7 +297,7 @@ async def test_a_signal_ends_it_with_a_report() -> None:
     async with server(fine) as (url, seen):
         command = [*IMGATEWAY, url, "--connections", "2", "--seconds", "60", "--rate", "200", "--json"]
         async with await anyio.open_process(command, env=CLEAN) as process:
-            with anyio.fail_after(30):
+            with anyio.fail_after(60):
                 while len(seen.requests) < 20:
                     await anyio.sleep(0.02)
                 process.send_signal(signal.SIGINT)

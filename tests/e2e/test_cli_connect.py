@@ -47,7 +47,7 @@ async def gateway() -> AsyncIterator[str]:
         (url,) = re.findall(r"ws://[^\"]+", log)
         yield url
         process.terminate()
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             assert await process.wait() == 0
 
 
@@ -308,7 +308,7 @@ async def test_a_person_types_sees_colours_and_ends(end: str) -> None:
         )
         os.close(theirs)
         seen = ""
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             while "welcome" not in seen:
                 seen += (await anyio.to_thread.run_sync(os.read, ours, 65536)).decode()
             os.write(ours, b"hi\n")
