@@ -12,6 +12,7 @@ from starlette.routing import Route
 from tests.e2e.echo_app import EchoHost, echo_server
 from tests.e2e.http_servers import HEAD, Hurried, answer, connected, connection, large_answers, serving_app, upgrade
 
+from imgateway.adapters.uvicorn import GatewayHttpProtocol
 from imgateway.testing.raw_peer import TEXT, client_frame
 
 pytestmark = pytest.mark.anyio
@@ -42,16 +43,18 @@ async def test_a_trickle_does_not_help() -> None:
 
 
 @pytest.mark.parametrize("start", [b"GE", b"\r\n"])
-async def test_later_requests_have_the_same_deadline(start: bytes) -> None:
-    async with connected(Hurried) as (_, peer):
+async def test_later_requests_have_the_same_deadline(start: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with connected() as (_, peer):
         await peer.send(HEAD.encode() + b"\r\n")
         assert (await peer.receive_head()).startswith(b"HTTP/1.1 404 ")
+        monkeypatch.setattr(GatewayHttpProtocol, "head_seconds", Hurried.head_seconds)
         await peer.send(start)
         assert await peer.receive_rest() == b"Not Found"
 
 
-async def test_nothing_else_is_limited_by_the_deadline() -> None:
+async def test_nothing_else_is_limited_by_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither a WebSocket, nor a slow body, nor a slow answer."""
+    monkeypatch.setattr(Hurried, "head_seconds", 2.0)  # each of the heads is to be there by then
 
     async def slow(request: Request) -> PlainTextResponse:
         body = await request.body()
@@ -119,7 +122,7 @@ async def test_an_unread_body_does_not_keep_the_connection(head: str, more: byte
 
 async def test_a_request_behind_an_unread_body_is_waited_for_as_any_other() -> None:
     """Its answer takes longer than an idle connection may live."""
-    keep_alive = 0.3
+    keep_alive = 2.0
 
     async def app(request: Request) -> PlainTextResponse:
         if request.method == "POST":
