@@ -7,7 +7,7 @@ from tests.e2e.running_gateway import RunningGateway, Server, running_gateway
 
 from imgateway.adapters.starlette import asgi_transport
 from imgateway.adapters.uvicorn.transport import SocketTransport
-from imgateway.core import delivery
+from imgateway.core import delivery, presence
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,12 @@ async def shared_gateway(server: Server) -> AsyncIterator[RunningGateway]:
 def _quick_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests that wait for positions to be committed."""
     monkeypatch.setattr(delivery, "COMMIT_SECONDS", 0.05)
+
+
+@pytest.fixture
+def _patient_presence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests that hang the store: nobody is welcomed before it goes on, however long the test takes."""
+    monkeypatch.setattr(presence, "ANNOUNCE_SECONDS", 3600.0)
 
 
 @pytest.fixture

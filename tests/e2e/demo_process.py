@@ -34,7 +34,7 @@ class Demo:
             return 0
         process.send_signal(how)
         with process:
-            return process.wait(30)
+            return process.wait(60)  # its drain may take 30 s
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 from imgateway.adapters.uvicorn import BoundServer, GatewayHttpProtocol, server_config, serving
 from imgateway.testing.raw_peer import RawPeer, upgrade_request
 
-PATIENCE = 20
+PATIENCE = 60
 HEAD = "GET /attached HTTP/1.1\r\nHost: localhost\r\n"
 
 

@@ -29,7 +29,7 @@ from imgateway_im_logic.tokens import Tokens
 SECRET = "0123456789abcdef0123456789abcdef"
 TOPICS = Topics()
 GATEWAY = GatewayId("g1")
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 45
 
 
 @attrs.define(eq=False)

@@ -19,7 +19,7 @@ from imgateway.testing.raw_peer import RawPeer
 from imgateway.testing.transport import RecordingListener
 from imgateway.wire.frames import text_frame
 
-PATIENCE = 20
+PATIENCE = 60  # ten times what the longest takes where nothing else runs
 RECEIVE_BUFFER = 64 * 1024
 
 

@@ -9,18 +9,15 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import attrs
-from playwright.sync_api import Locator, Page, Route, WebSocketRoute, expect
+from playwright.sync_api import Locator, Page, Route, WebSocketRoute
+from tests.e2e.browser import PATIENCE_SECONDS
 
 from imgateway.adapters.starlette.static_page import POLICY
 
-CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
 URL = "http://demo.test/"
-PATIENCE_SECONDS = 20
 MEDIA_TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 HOUR_MS = 3_600_000
-
-expect.set_options(timeout=PATIENCE_SECONDS * 1000)
 
 AFTER_1 = "start_seq_id=2&ascending=true&limit=100"
 
@@ -36,6 +33,7 @@ class Gateway:
         acks: whether messages are acknowledged at once.
         history: what the back end answers for the lobby.
         holds_list: whether the answer to a request for the list is held back, as `held`.
+        listed: how often the list was told; the page asks for it only once it says that it is online.
         epoch: when the lobby was made; changes when the back end loses its memory.
         title: what the lobby is called.
         refuses: the status that the next call of each method of AuthService gets.
@@ -47,6 +45,7 @@ class Gateway:
     acks: bool = True
     history: list[Frame] = attrs.field(factory=list)
     holds_list: bool = False
+    listed: int = 0
     epoch: str = "1700000000000"
     title: str = "Lobby"
     people: list[str] = attrs.field(factory=lambda: ["alice"])
@@ -126,6 +125,7 @@ class Gateway:
             if self.holds_list:
                 self.held.append(lambda: route.fulfill(json=answer))
             else:
+                self.listed += 1
                 route.fulfill(json=answer)
         elif path == "api/conversations:readMarks":
             route.fulfill(json={})

@@ -42,8 +42,8 @@ def resident_bytes() -> int:
 
 
 async def test_a_handshake_that_never_ends_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(GatewayHttpProtocol, "head_seconds", 0.5)
     async with running_gateway() as gateway, await gateway.connect("alice") as alice:
+        monkeypatch.setattr(GatewayHttpProtocol, "head_seconds", 0.5)
         peers = [await RawPeer.connect(gateway.host, gateway.port) for _ in range(20)]
         for peer in peers[:10]:
             await peer.send(b"GET /ws HTTP/1.1\r\nHost: x\r\nX-Slow: ")
@@ -227,6 +227,7 @@ async def test_many_unfinished_messages_cost_no_more_than_their_limit(server: Se
             await alice.nothing_came()
 
 
+@pytest.mark.usefixtures("_patient_presence")
 async def test_frames_before_the_welcome_wait_and_cost_no_more_than_a_window(server: Server) -> None:
     async with running_gateway(server) as gateway, await gateway.connect("alice") as alice:
         gateway.store.hang()
@@ -290,7 +291,7 @@ async def test_no_token_comes_out_of_the_process_whatever_clients_do_with_it() -
         place = url.removeprefix("ws://").removesuffix("/ws")
         http_url = f"http://{place}"
         host, _, port = place.rpartition(":")
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as http:
             for token in (good, bad):
                 fields = {"Authorization": f"Bearer {token}", "Cookie": f"token={token}"}
                 protocols = ["imgateway.json.v1", f"bearer.{token}"]

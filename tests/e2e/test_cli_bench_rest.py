@@ -226,7 +226,7 @@ async def test_every_fate_of_a_request_is_counted() -> None:
             await stream.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
 
     async with server(moody) as (url, _):
-        ended = await run(url, "--connections", "1", "--requests", "7", "--timeout", "0.5", "--json")
+        ended = await run(url, "--connections", "1", "--requests", "7", "--timeout", "3", "--json")
     assert ended.code == 1
     rest = ended.rest
     assert (rest["requests"], rest["succeeded"], rest["statuses"]) == (7, 3, {"200": 3, "503": 1})
@@ -297,7 +297,7 @@ async def test_a_signal_ends_it_with_a_report() -> None:
     async with server(fine) as (url, seen):
         command = [*IMGATEWAY, url, "--connections", "2", "--seconds", "60", "--rate", "200", "--json"]
         async with await anyio.open_process(command, env=CLEAN) as process:
-            with anyio.fail_after(30):
+            with anyio.fail_after(60):
                 while len(seen.requests) < 20:
                     await anyio.sleep(0.02)
                 process.send_signal(signal.SIGINT)

@@ -47,7 +47,7 @@ async def gateway() -> AsyncIterator[str]:
         (url,) = re.findall(r"ws://[^\"]+", log)
         yield url
         process.terminate()
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             assert await process.wait() == 0
 
 
@@ -96,7 +96,7 @@ async def test_text_becomes_a_message_and_json_is_sent_as_it_is() -> None:
     token = mint_token("alice", secret=SECRET, ttl_seconds=60)
     typed = 'hello 世界\n\n{"type": "ping"}\n{"type": "nonsense", "data": {}}\nlast line without an end'
     async with gateway() as url:
-        ended = await connect(url, typed, "--conversation", "c-7", token=token)
+        ended = await connect(url, typed, "--conversation", "c-7", "--wait", "6", token=token)
     assert ended.code == 0
     lines = [re.sub(r"^\d\d:\d\d:\d\d\.\d{3} ", "", line) for line in ended.frames.splitlines()]
     sent = [line.removeprefix("→ ") for line in lines if line.startswith("→ ")]
@@ -228,7 +228,7 @@ async def test_replies_are_awaited_after_the_end_of_a_pipe_and_only_as_long_as_a
             await socket.send('{"type": "late", "data": null}')
 
     async with server(slow) as url:
-        ended = await connect(url, "x\n", "--wait", "1")
+        ended = await connect(url, "x\n", "--wait", "4")
     assert ended.code == 0
     assert "← late null" in ended.frames
     assert "closed" not in ended.notices
@@ -308,7 +308,7 @@ async def test_a_person_types_sees_colours_and_ends(end: str) -> None:
         )
         os.close(theirs)
         seen = ""
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             while "welcome" not in seen:
                 seen += (await anyio.to_thread.run_sync(os.read, ours, 65536)).decode()
             os.write(ours, b"hi\n")

@@ -44,13 +44,13 @@ async def running(**environ: str) -> AsyncIterator[Running]:
     assert process.stdout is not None
     async with process:
         log = ""
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             while '"ready"' not in log:
                 log += (await process.stderr.receive()).decode()
         gateway = Running(re.findall(r"ws://[^\"]+", log)[0], log)
         yield gateway
         process.terminate()
-        with anyio.fail_after(30):
+        with anyio.fail_after(60):
             async for chunk in process.stderr:
                 gateway.log += chunk.decode()
             assert [chunk async for chunk in process.stdout] == []

@@ -10,11 +10,13 @@ from tests.e2e.running_gateway import RunningGateway, Server, eventually, mint, 
 from tests.e2e.websocket_client import PATIENCE_SECONDS, Client, Data, open_socket
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from imgateway.adapters.starlette import asgi_transport
+from imgateway.adapters.uvicorn.transport import SocketTransport
 from imgateway.core.settings import ConnectionSettings, ServerSettings
 from imgateway.model import Identity, Refusal
 from imgateway.testing.raw_peer import CLOSE, CONTINUATION, PING, PONG, TEXT, RawPeer
 
-pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("_quick_commits", "_quick_cut_offs")]
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("_quick_commits")]
 
 
 def bearer(user_id: str) -> list[tuple[str, str]]:
@@ -292,7 +294,10 @@ async def test_deadlines_stand_still_while_the_gateway_does_not_read() -> None:
 # Slow consumers.
 
 
-async def test_who_does_not_read_is_closed_and_hurts_nobody(server: Server) -> None:
+async def test_who_does_not_read_is_closed_and_hurts_nobody(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It reads everything after all, and is not cut off meanwhile.
+    monkeypatch.setattr(SocketTransport, "close_seconds", PATIENCE_SECONDS)
+    monkeypatch.setattr(asgi_transport, "CLOSE_SECONDS", PATIENCE_SECONDS)
     limits = ConnectionSettings(send_queue_bytes=65536)
     async with running_gateway(server, connections=limits) as gateway, await gateway.connect("fast") as fast:
         slow = await RawPeer.connect(gateway.host, gateway.port, receive_buffer=65536)
@@ -336,6 +341,7 @@ async def test_who_does_not_read_is_closed_and_hurts_nobody(server: Server) -> N
         assert gateway.observer.waiting_bytes == 0
 
 
+@pytest.mark.usefixtures("_quick_cut_offs")
 async def test_who_neither_reads_nor_leaves_is_cut_off(server: Server) -> None:
     """The close frame never gets through; the socket and its place are freed all the same."""
     limits = ConnectionSettings(send_queue_bytes=65536, max_per_user=1)

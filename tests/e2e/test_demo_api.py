@@ -13,7 +13,7 @@ from websockets.typing import Subprotocol
 
 from imgateway_im_logic.attempts import BURST
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 45
 
 
 @pytest.fixture(scope="module")

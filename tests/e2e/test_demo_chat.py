@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import attrs
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from tests.e2e.browser import CHROMIUM
 from tests.e2e.demo_process import Demo, running_demo
 
-CHROMIUM = "/usr/bin/chromium"
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -20,9 +20,6 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE_MS = 45_000  # more than the 30 s that the page may wait before it tries again
-
-expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The end of a gateway, polite and impolite: contract section 8."""
 
+import os
 import re
 import signal
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.e2e.running_gateway import GATEWAY_ID, Server, eventually, mint, runn
 from tests.e2e.websocket_client import PATIENCE_SECONDS, open_socket, refusal
 
 from imgateway.core import delivery
+from imgateway.core import gateway as gateway_module
 from imgateway.core.settings import GatewaySettings
 from imgateway.model import GatewayId
 from imgateway.testing.raw_peer import TEXT, RawPeer, client_frame
@@ -49,7 +51,7 @@ async def test_a_drain_step_by_step(server: Server) -> None:
         await gateway.presence_becomes("idle")
         assert await gateway.presence("busy")
         # Not ready, not to be found, and nobody is let in any more.
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as http:
             response = await http.get(gateway.http_url("/readyz"))
             assert (response.status_code, response.json()["failing"][0]) == (503, "gateway")
             assert (await http.get(gateway.http_url("/healthz"))).status_code == 200
@@ -103,7 +105,9 @@ async def test_who_does_not_leave_does_not_keep_positions_from_being_committed(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(delivery, "COMMIT_SECONDS", 1000)
-    async with running_gateway(server, gateway=GatewaySettings(id=GATEWAY_ID, drain_seconds=2)) as gateway:
+    # It is cut off early, so that there is time enough for what comes after that.
+    monkeypatch.setattr(gateway_module, "CUT_OFF_SHARE", 0.1)
+    async with running_gateway(server, gateway=GatewaySettings(id=GATEWAY_ID, drain_seconds=10)) as gateway:
         headers = [("Authorization", f"Bearer {mint('stubborn')}")]
         peer = await RawPeer.upgraded(gateway.host, gateway.port, "/ws", headers=headers)
         await gateway.send_down(record("nobody"))
@@ -186,8 +190,10 @@ async def test_sigint_does_the_same() -> None:
         assert await gateway.ended() == 0
 
 
-async def test_sigterm_while_it_is_still_loading_ends_it_with_0() -> None:
-    async with gateway_process(ready=False) as gateway:
+async def test_sigterm_while_it_is_still_loading_ends_it_with_0(tmp_path: Path) -> None:
+    # Nobody writes it, so that loading goes no further than this.
+    os.mkfifo(tmp_path / "gateway.toml")
+    async with gateway_process("--config", str(tmp_path / "gateway.toml"), ready=False) as gateway:
         with anyio.fail_after(PATIENCE_SECONDS):
             while not _catches(gateway.process.pid, signal.SIGTERM):
                 await anyio.sleep(0.001)
@@ -199,7 +205,7 @@ async def test_sigterm_while_it_is_still_loading_ends_it_with_0() -> None:
 async def test_clients_that_never_read_do_not_keep_the_process_beyond_drain_seconds() -> None:
     """Their sockets' buffers are full, so neither the farewell nor the close frame gets through."""
     async with (
-        gateway_process(GATEWAY__DRAIN_SECONDS=3, CONNECTIONS__SEND_QUEUE_BYTES=100_000_000) as gateway,
+        gateway_process(GATEWAY__DRAIN_SECONDS=15, CONNECTIONS__SEND_QUEUE_BYTES=100_000_000) as gateway,
         await gateway.connect("polite") as polite,
     ):
         headers = [("Authorization", f"Bearer {mint('stuck')}")]
@@ -218,18 +224,18 @@ async def test_clients_that_never_read_do_not_keep_the_process_beyond_drain_seco
         await polite.expect("reconnect")
         assert await polite.ended() == 1012
         assert await gateway.ended() == 0
-        # It did everything else in time, and does not say that draining took too long.
+        # It did everything else in the twentieth of its time that was left, and does not say that it took too long.
         assert gateway.log()[-1]["message"] == "drained"
         for peer in peers:
             await peer.aclose()
 
 
 async def test_a_process_that_was_stopped_finds_nobody_dead_whose_pongs_it_has_not_read_yet() -> None:
-    beat = {"CONNECTIONS__PING_INTERVAL_SECONDS": "1", "CONNECTIONS__PONG_TIMEOUT_SECONDS": "1.5"}
+    beat = {"CONNECTIONS__PING_INTERVAL_SECONDS": "1", "CONNECTIONS__PONG_TIMEOUT_SECONDS": "4"}
     async with gateway_process(ready=True, **beat) as gateway:
         clients = [await gateway.connect(f"user-{n}") for n in range(10)]
         gateway.process.send_signal(signal.SIGSTOP)
-        await anyio.sleep(3)  # longer than a ping's interval and its timeout together: that is the point
+        await anyio.sleep(5.5)  # longer than a ping's interval and its timeout together: that is the point
         gateway.process.send_signal(signal.SIGCONT)
         for client in clients:
             for _ in range(2):

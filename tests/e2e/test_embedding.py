@@ -89,7 +89,7 @@ async def test_an_application_with_a_gateway_and_a_life_of_its_own(options: dict
     hello = Route("/hello", lambda _: PlainTextResponse("hello"))
     app = Starlette(routes=[hello, *gateway_routes(gateway)], lifespan=gateway_lifespan(gateway))
     async with served(app, **options) as address:
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as http:
             assert (await http.get(f"http://{address}/hello")).text == "hello"
             assert (await http.get(f"http://{address}/healthz")).status_code == 200
         refused = await refusal(f"ws://{address}/ws")
@@ -118,7 +118,7 @@ async def test_a_fastapi_application() -> None:
 
     async with served(app, **OURS) as address, await welcomed(f"ws://{address}/chat?token=tag-of-alice") as client:
         await chats(client)
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as http:
             assert (await http.get(f"http://{address}/who")).json() == ["alice"]
             # The gateway's routes are no part of the application's own API.
             assert list((await http.get(f"http://{address}/openapi.json")).json()["paths"]) == ["/who"]
@@ -191,7 +191,7 @@ async def test_without_its_lifespan_a_gateway_is_not_ready_and_says_so() -> None
         refused = await refusal(f"ws://{address}/ws?token=tag-of-alice")
         assert refused.status_code == 503
         assert json.loads(refused.body)["code"] == "UNAVAILABLE"
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as http:
             assert (await http.get(f"http://{address}/readyz")).status_code == 503
         with pytest.raises(LifecycleError):
             await gateway.wait_ready()

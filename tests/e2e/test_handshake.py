@@ -273,6 +273,7 @@ async def test_the_welcome_says_who_where_and_until_when(server: Server) -> None
         assert all(len(id_) >= 22 for id_ in ids), "128 bits at least"
 
 
+@pytest.mark.usefixtures("_patient_presence")
 async def test_presence_is_written_before_the_welcome(gateway: RunningGateway) -> None:
     gateway.store.hang()
     socket = await open_socket(gateway.url("device_id=phone&platform=ios"), headers=bearer(mint()))
@@ -324,7 +325,7 @@ async def test_a_senseless_query_is_400(shared_gateway: RunningGateway, query: s
 
 
 async def test_a_plain_request_is_told_to_upgrade(shared_gateway: RunningGateway) -> None:
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as http:
         response = await http.get(shared_gateway.http_url("/ws"), params={"token": mint()})
     assert response.status_code == 426
     assert response.headers["upgrade"] == "websocket"

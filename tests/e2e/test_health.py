@@ -6,6 +6,7 @@ import anyio
 import httpx
 import pytest
 from tests.e2e.running_gateway import RunningGateway, Server, eventually, running_gateway
+from tests.e2e.websocket_client import PATIENCE_SECONDS
 
 from imgateway.adapters.memory.embedded import Embedded
 
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def get(gateway: RunningGateway, path: str) -> tuple[int, Any]:
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_SECONDS) as http:
         response = await http.get(gateway.http_url(path))
     return response.status_code, response.json()
 
@@ -33,7 +34,7 @@ async def test_what_is_down_at_the_start_is_named_waited_for_and_crashes_nothing
         assert body["status"] == "not ready"
         assert {"ownership", "broker", "registry"} <= set(body["failing"])
         embedded.services.down = False
-        with anyio.fail_after(20):
+        with anyio.fail_after(PATIENCE_SECONDS):
             await gateway.gateway.wait_ready()
         assert (await get(gateway, "/readyz"))[0] == 200
 

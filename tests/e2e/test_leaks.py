@@ -1,6 +1,7 @@
 """Clients come and go, in every manner: nothing of them stays."""
 
 import asyncio
+import contextlib
 import gc
 import json
 import resource
@@ -161,7 +162,9 @@ async def test_nothing_stays_of_ten_thousand_connections(server: Server) -> None
 
         await nobody_is_left(gateway)
         await gateway.settled()
-        assert len(asyncio.all_tasks()) == count, {t.get_name() for t in asyncio.all_tasks()} - tasks
+        with contextlib.suppress(TimeoutError):  # what a server does last it does after a client is forgotten
+            await eventually(lambda: len(asyncio.all_tasks()) <= count)
+        assert len(asyncio.all_tasks()) <= count, {t.get_name() for t in asyncio.all_tasks()} - tasks
         grown = {name: count - before[name] for name, count in objects().items() if count - before[name] > A_FEW}
         grown.pop(THE_BROKERS, None)
         assert not grown
@@ -245,8 +248,8 @@ async def test_a_gateway_that_was_left_leaves_nothing(server: Server) -> None:
     tasks, open_files, before = len(asyncio.all_tasks()), files(), objects()
     for _ in range(3):
         await once()
-    assert len(asyncio.all_tasks()) == tasks
-    assert files() == open_files
+    await eventually(lambda: len(asyncio.all_tasks()) <= tasks)
+    await eventually(lambda: files() <= open_files)
     grown = {name: count - before[name] for name, count in objects().items() if count > before[name]}
     assert not grown
 

@@ -105,6 +105,7 @@ async def test_every_metric_counts_what_its_name_says(server: Server) -> None:
     assert seen["imgateway_downstream_lag"] == 0
 
 
+@pytest.mark.usefixtures("_patient_presence")
 async def test_bytes_that_wait_are_counted_and_forgotten_with_their_connection(server: Server) -> None:
     observer = PrometheusObserver()
     async with running_gateway(server, observer=observer) as gateway:

@@ -286,8 +286,8 @@ async def test_a_connection_ends_with_its_tokens_grace_unless_refreshed(server: 
     auth = AuthSettings(secret=SECRET, leeway_seconds=0, expiry_grace_seconds=1)
     async with (
         running_gateway(server, auth=auth) as gateway,
-        await gateway.connect("alice", token=mint("alice", seconds=1)) as careless,
-        await gateway.connect("bob", token=mint("bob", seconds=1)) as careful,
+        await gateway.connect("alice", token=mint("alice", seconds=4)) as careless,
+        await gateway.connect("bob", token=mint("bob", seconds=4)) as careful,
     ):
         await careful.send("refresh-token", token=mint("bob", seconds=60))
         await careful.expect("token-refreshed")

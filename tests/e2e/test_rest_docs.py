@@ -7,8 +7,9 @@ import attrs
 import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_playwright
+from tests.e2e.browser import CHROMIUM
 from tests.e2e.demo_process import running_demo
-from tests.e2e.test_demo_chat import ARGUMENTS, CHROMIUM
+from tests.e2e.test_demo_chat import ARGUMENTS
 
 DEVICE = '{"clientInfo": {"deviceId": "0123456789abcdef0"}}'
 

@@ -16,6 +16,7 @@ from tests.grpc_routes import EVERYWHERE
 from tests.rest_back_end import BackEnd
 
 from imgateway.adapters.grpc import GrpcTranscoder
+from imgateway.adapters.starlette.rest import exchange
 from imgateway.core.settings import ServerSettings
 from imgateway.core.settings_grpc import GrpcSettings
 from imgateway.testing.raw_peer import RawPeer
@@ -176,8 +177,11 @@ async def test_a_long_body_is_answered_before_the_end(served: Both) -> None:
         assert (await status_of(client))[0] == 413
 
 
-async def test_a_body_that_nobody_reads_does_not_cost_its_client_the_answer(served: Both) -> None:
+async def test_a_body_that_nobody_reads_does_not_cost_its_client_the_answer(
+    served: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It sends slowly, and wants the connection to end."""
+    monkeypatch.setattr(exchange, "LINGER_SECONDS", PATIENCE_SECONDS)  # what was announced arrives before that
     running, _ = served
     async with peer(running) as client:
         await client.send(request("/api/notes", "POST", "Connection: close", "Content-Length: 90000"))

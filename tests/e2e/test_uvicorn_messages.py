@@ -5,7 +5,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from tests.e2e.http_servers import answer, connected, connection, serving_app, upgrade
+from tests.e2e.http_servers import PATIENCE, answer, connected, connection, serving_app, upgrade
 
 pytestmark = pytest.mark.anyio
 
@@ -168,7 +168,7 @@ async def test_an_answer_is_whole_however_it_is_written(size: int, known: bool) 
         await send({"type": "http.response.body", "body": b"x" * size, "more_body": True})
         await send({"type": "http.response.body", "body": b""})
 
-    async with serving_app(app) as bound, httpx.AsyncClient(trust_env=False) as client:
+    async with serving_app(app) as bound, httpx.AsyncClient(trust_env=False, timeout=PATIENCE) as client:
         for _ in range(2):
             assert (await client.get(f"http://{bound.host}:{bound.port}/")).content == b"x" * size
             head = await client.head(f"http://{bound.host}:{bound.port}/")

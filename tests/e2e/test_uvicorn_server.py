@@ -22,7 +22,7 @@ from imgateway.testing.raw_peer import RawPeer
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Application:

@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 45.0
 """How long anything may take on a busy machine before a test fails."""
 
 Data = dict[str, Any]
