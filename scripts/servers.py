@@ -24,7 +24,7 @@ from typing import Self
 
 ROOT = Path(__file__).resolve().parent.parent
 KAFKA_JARS = ROOT / ".services" / "kafka"
-START_SECONDS = 60
+START_SECONDS = 100
 
 
 class ServerError(Exception):
