@@ -47,7 +47,7 @@ from imgateway.testing import FaultyPublisher, FaultySessionStore, VirtualClock
 from imgateway.wire.json_codec import JsonCodec
 
 GATEWAY_ID = GatewayId("gw-1")
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 QUIET_TURNS = 50
 PAUSES = {
     "imgateway.core.retrying.FIRST_PAUSE_SECONDS": 0.001,

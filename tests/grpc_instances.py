@@ -73,7 +73,7 @@ class Known:
             while not until():
                 assert isinstance(await self.call(), RpcAnswer)
 
-        with anyio.fail_after(20):
+        with anyio.fail_after(30):
             async with anyio.create_task_group() as tasks:
                 for _ in range(at_once):
                     tasks.start_soon(ask)

@@ -61,7 +61,7 @@ async def served(app: Any, *, handed_over: bool = True) -> AsyncIterator[str]:
 
 async def frame(socket: ClientConnection, kind: str) -> dict[str, Any]:
     """The data of the next frame, which must be of this type."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(30):
         received = json.loads(await socket.recv())
     assert received["type"] == kind, received
     return dict(received["data"])
@@ -76,7 +76,7 @@ async def http(url: str, body: object = None, method: str = "GET") -> tuple[str,
     def ask() -> tuple[str, Mapping[str, str]]:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"http://{url}", data, method=method)
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=10) as response:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as response:
             return response.read().decode(), dict(response.headers)
 
     return await anyio.to_thread.run_sync(ask)
@@ -156,7 +156,7 @@ async def test_the_first_client_sees_its_message_come_back(
     async with served(example("own_back_end").chat_app(Settings(auth=AuthSettings(secret=SECRET)))) as address:
         # Its address is that of the tutorial; here the port is a free one.
         monkeypatch.setattr(hello, "connect", lambda _, **options: connect(f"ws://{address}/ws", **options))
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             await hello.main()
     printed = [json.loads(line)["type"] for line in capsys.readouterr().out.splitlines()]
     assert printed == ["welcome", "message-ack", "new-message"]
@@ -190,7 +190,7 @@ class Conversation:
         return [message for message in self.held if message["seqId"] > after]
 
     async def wait_for(self, count: int) -> None:
-        with anyio.fail_after(20):
+        with anyio.fail_after(30):
             while len(self.messages) < count:
                 await self.arrived.wait()
 
@@ -261,7 +261,7 @@ async def test_the_clients_calls_have_a_result_or_an_error() -> None:
             await client.call("mark-read", {"seqId": 2})
         running = asyncio.create_task(client.run())
         await client.send("lobby", "hello")
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while client.unanswered:
                 await anyio.sleep(0.01)
         slow = asyncio.create_task(client.call("mark-read", {"seqId": 1}))
@@ -285,12 +285,12 @@ async def test_the_client_stays_away_when_told_to(monkeypatch: pytest.MonkeyPatc
         running = asyncio.create_task(conversation.client.run())
         await conversation.wait_for(1)
         gateways[0].connections[0].close(CloseReason(4509))
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             assert await running == "closed with 4509"
 
         async def somebody_elses_token() -> str:
             return mint_token("ann", secret=SECRET[::-1], ttl_seconds=60)
 
         monkeypatch.setattr(conversation.client, "_token", somebody_elses_token)
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             assert await conversation.client.run() == "refused with 401 UNAUTHENTICATED"

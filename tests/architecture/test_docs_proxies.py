@@ -147,7 +147,7 @@ async def behind(proxy: Callable[[Path, int, str], list[str]], folder: Path) -> 
         port = free_port()
         process = subprocess.Popen(proxy(folder, port, f"127.0.0.1:{bound.port}"), stderr=subprocess.PIPE)
         try:
-            with anyio.fail_after(20):
+            with anyio.fail_after(30):
                 while not await answers(port):
                     assert process.poll() is None, process.communicate()[1].decode()
                     await anyio.sleep(0.02)
@@ -179,11 +179,11 @@ async def test_the_gateway_knows_its_client_behind(
         async with connect(
             url, ssl=context, origin=ORIGIN, additional_headers=headers, local_addr=(CLIENT, 0), proxy=None
         ) as client:
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 welcome = str(await client.recv())
             assert f'"userId":"{CLIENT}"' in welcome
             await client.send('{"type": "ping"}')
-            with anyio.fail_after(10):
+            with anyio.fail_after(30):
                 assert '"pong"' in str(await client.recv())
         with pytest.raises(InvalidStatus) as refused:
             async with connect(
@@ -203,5 +203,5 @@ async def test_clients_go_to_the_gateway_that_is_there(
     async with behind(proxy, tmp_path) as url:
         for _ in range(4):
             async with connect(url, ssl=context, origin=ORIGIN, local_addr=(CLIENT, 0), proxy=None) as client:
-                with anyio.fail_after(10):
+                with anyio.fail_after(30):
                     assert '"welcome"' in str(await client.recv())

@@ -281,7 +281,7 @@ async def test_what_was_handled_is_committed_and_not_handled_again() -> None:
         down = await w.reader(G1)
         w.say(ALICE, WORLD, "one")
         await down.delivery()
-        with anyio.fail_after(10):
+        with anyio.fail_after(30):
             while not any(w.broker.committed("back-end", TOPICS.upstream).values()):
                 await anyio.lowlevel.checkpoint()
         assert sum(w.broker.committed("back-end", TOPICS.upstream).values()) == 1

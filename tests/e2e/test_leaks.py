@@ -145,7 +145,6 @@ async def waves(gateway: RunningGateway, first: int, count: int) -> None:
         )  # fmt: skip
 
 
-@pytest.mark.timeout(300)
 async def test_nothing_stays_of_ten_thousand_connections(server: Server) -> None:
     if not allow_many_files(3 * WAVE):
         pytest.fail("this machine does not allow so many open files")

@@ -24,7 +24,7 @@ from tests.e2e.websocket_client import PATIENCE_SECONDS, Client
 from imgateway.testing.raw_peer import RawPeer
 from imgateway_im_logic.server import descriptor_set_path
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.anyio
 
 ADMIN_TOKEN = "Wk3-an-admin-token-of-enough-bytes-9"
 ENOUGH = 40

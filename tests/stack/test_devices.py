@@ -10,7 +10,7 @@ from tests.e2e.running_gateway import mint
 from tests.e2e.websocket_client import Client, refusal
 from tests.stack.test_two_gateways import Servers, eventually, everything_in, presence
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.anyio
 
 REPLACED = 4509
 

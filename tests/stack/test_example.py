@@ -19,7 +19,7 @@ from websockets.typing import Subprotocol
 
 from imgateway.adapters.starlette.static_page import POLICY
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.anyio
 
 RUN = Path(__file__).parents[2] / "examples" / "real_stack" / "run.py"
 

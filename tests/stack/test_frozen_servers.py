@@ -13,7 +13,7 @@ from imgateway.adapters.etcd import EtcdAccess, EtcdOwnership
 from imgateway.model import GatewayId
 from imgateway_cli.serving import OVERTIME_SECONDS
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.anyio
 
 DRAIN_SECONDS = 2
 LEASE_SECONDS = 30

@@ -12,7 +12,7 @@ from servers import EtcdServer, KafkaServer, RedisServer
 from tests.e2e.gateway_process import GatewayProcess, gateway_process
 from tests.stack.test_two_gateways import Servers, eventually, presence
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.anyio
 
 GATEWAY_ID = "gateway-p"
 TTL_SECONDS = 6

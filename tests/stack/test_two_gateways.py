@@ -20,7 +20,7 @@ from tests.e2e.light_client import allow_many_files
 from tests.stack.crowd import Crowd
 from tests.stack.ledger import Ledger
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(600)]
 
 PEOPLE = 1_000
 EACH_WAY = 20_000

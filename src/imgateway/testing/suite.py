@@ -23,7 +23,7 @@ class ContractSuite:
             it stands for some turns of the event loop; behind a socket, somewhat longer than an answer takes.
     """
 
-    patience: float = 10.0
+    patience: float = 30.0
     quiet_seconds: float = 0.0
 
     def unique(self, name: str, /) -> str:
