@@ -8,6 +8,7 @@ Programs: Debian's `redis-server` and `etcd-server`, and Kafka's jars as `./scri
 
 import fcntl
 import functools
+import http.client
 import os
 import random
 import shutil
@@ -196,12 +197,24 @@ class EtcdServer(Server):
     def __init__(self, *arguments: str) -> None:
         super().__init__()
         self._peer_port = free_port()
+        self._metrics_port = free_port()
         self._arguments = arguments
 
     @property
     def url(self) -> str:
         """`http://host:port`."""
         return f"http://{self.address}"
+
+    def answers(self) -> bool:
+        """Whether it serves; it listens before that, a restarted one for some seconds."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._metrics_port, timeout=1)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
 
     def command(self) -> Sequence[str]:
         """What to run."""
@@ -214,6 +227,7 @@ class EtcdServer(Server):
             "--listen-peer-urls", peer,
             "--initial-advertise-peer-urls", peer,
             "--initial-cluster", f"default={peer}",
+            "--listen-metrics-urls", f"http://127.0.0.1:{self._metrics_port}",
             *self._arguments,
         ]  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,16 @@ from tests.grpc_back_end import SERVICE, BackEnd, running_back_end
 from tests.grpc_instances import ECHO, REQUEST, available, entry, eventually, failing_back_end, instance, known
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 
-from imgateway.adapters.grpc.balancing import Discovered, GrpcBalancer, StaticTarget, TlsFiles, balancer, channel_maker
+from imgateway.adapters.grpc.balancing import (
+    Discovered,
+    GrpcBalancer,
+    StaticTarget,
+    TlsFiles,
+    balancer,
+    channel_maker,
+    ejection,
+    endpoint,
+)
 from imgateway.adapters.grpc.balancing.balancer import ATTEMPTS
 from imgateway.adapters.grpc.balancing.budget import MOST, SHARE
 from imgateway.adapters.grpc.balancing.ejection import EJECT_AFTER
@@ -51,10 +61,11 @@ async def test_a_hung_instance_is_left_alone() -> None:
     with instance() as (hung, one), instance() as (_, other):
         async with known(one, other) as made:
             os.kill(hung.pid, signal.SIGSTOP)
-            for _ in range(6):  # until nobody asks it any more
-                async with anyio.create_task_group() as tasks:
-                    for _ in range(8):
-                        tasks.start_soon(lambda: made.call(seconds=0.5))
+            with anyio.fail_after(20):
+                while made.usable() != {other}:
+                    async with anyio.create_task_group() as tasks:
+                        for _ in range(8):
+                            tasks.start_soon(lambda: made.call(seconds=0.5))
             after = [await made.call(seconds=5.0) for _ in range(100)]
             assert made.usable() == {other}
             os.kill(hung.pid, signal.SIGCONT)
@@ -69,9 +80,9 @@ async def test_a_hung_instance_is_found_out_by_calls_of_little_time() -> None:
         async with known(one, other) as made:
             os.kill(hung.pid, signal.SIGSTOP)
             with anyio.fail_after(20):
-                while isinstance(await made.call(seconds=0.05), RpcAnswer):
-                    pass  # until it was the hung one's turn
-            await eventually(lambda: made.usable() == {other}, "the hung one is found out")
+                while made.usable() != {other}:
+                    # Now and then it is the hung one's turn; the other one may be late as well.
+                    await made.call(seconds=0.05)
 
 
 @pytest.mark.anyio
@@ -103,18 +114,20 @@ async def test_idle_instances_share_calls_made_one_after_the_other() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_new_instance_has_a_small_share_at_first() -> None:
+async def test_a_new_instance_has_a_small_share_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "WARM_SECONDS", 60.0)  # so that it is new however slow the calls are
     async with running_back_end() as (old, one), running_back_end() as (new, other), known(one) as made:
         made.age()
         await made.add(other)
         await eventually(lambda: made.connected() == {one, other}, "the new one is connected to")
         before = old.calls
-        await made.calls(until=lambda: old.calls + new.calls >= before + 200, at_once=1)
+        await made.calls(until=lambda: old.calls + new.calls >= before + 400, at_once=1)
         assert 0 < new.calls < (old.calls - before) / 2
 
 
 @pytest.mark.anyio
-async def test_one_that_fails_is_left_alone_and_all_that_fail_are_not() -> None:
+async def test_one_that_fails_is_left_alone_and_all_that_fail_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ejection, "EJECT_SECONDS", (60.0,) * 4)  # longer than the calls take
     async with failing_back_end() as (bad, one), running_back_end() as (_, other), known(one, other) as made:
         failed = [outcome for _ in range(100) if isinstance(outcome := await made.call(idempotent=False), RpcFailure)]
         assert len(failed) == len(bad) == EJECT_AFTER
@@ -161,6 +174,7 @@ async def test_open_streams_and_slow_calls_keep_no_calls_away() -> None:
 @pytest.mark.anyio
 async def test_streams_are_spread_by_streams() -> None:
     async with running_back_end() as (first, one), running_back_end() as (second, other), known(one, other) as made:
+        made.age()  # the one that was connected to a little later has its share
         streams = []
         for _ in range(60):
             stream = await made.balancer.stream(f"{SERVICE}/Endless", b"", (), 20.0)
@@ -271,8 +285,9 @@ async def test_an_instance_that_does_not_serve_gets_no_calls() -> None:
 @pytest.mark.anyio
 async def test_whoever_is_no_grpc_server_is_unavailable() -> None:
     async def talk(stream: Any) -> None:
-        async with stream:
-            await stream.send(b"HTTP/1.1 200 OK\r\n\r\n" * 100)
+        with suppress(anyio.BrokenResourceError):  # of who has gone already
+            async with stream:
+                await stream.send(b"HTTP/1.1 200 OK\r\n\r\n" * 100)
 
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
@@ -333,6 +348,9 @@ async def test_both_sides_show_their_certificates(tmp_path: Path) -> None:
         async with GrpcBalancer.open(
             StaticTarget(address), service=SERVICE, tls=tls, max_response_bytes=4_194_304
         ) as balancer:
+            if well:
+                # A call waits for it only for a moment.
+                await eventually(lambda: available(balancer), "it is connected to")
             outcome = await balancer.unary(ECHO, REQUEST, (), 20.0, False)
             assert isinstance(outcome, RpcAnswer) is well, (tls, outcome)
     await server.stop(None)

@@ -14,7 +14,7 @@ from tests.grpc_instances import ECHO, REQUEST, available, eventually, known
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 from tests.grpc_servers import Handlers, offering_methods, running_server
 
-from imgateway.adapters.grpc.balancing import GrpcBalancer, StaticTarget, endpoint, health
+from imgateway.adapters.grpc.balancing import GrpcBalancer, StaticTarget, balancer, endpoint, health
 from imgateway.codes import RpcCode
 from imgateway.rpc import RpcAnswer, RpcFailure
 
@@ -73,6 +73,8 @@ async def test_who_says_nothing_of_use_is_called(
         saying(watch) as address,
         GrpcBalancer.open(StaticTarget(address), **OPTIONS | {"service": service}) as it,
     ):
+        # A call waits for that only for a moment.
+        await eventually(lambda: available(it), "it is taken to serve")
         assert isinstance(await it.unary(ECHO, REQUEST, (), 20.0, False), RpcAnswer)
     assert not caplog.records
 
@@ -107,7 +109,8 @@ async def test_the_whole_servers_word_counts_where_the_service_is_not_known(monk
             await eventually(lambda: available(it), "the service's own word is heard")
 
 
-async def test_a_new_instance_that_does_not_serve_gets_no_call_at_all() -> None:
+async def test_a_new_instance_that_does_not_serve_gets_no_call_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "SILENCE_SECONDS", 20.0)  # its word may be late
     async with running_back_end() as (sick, one), running_back_end() as (_, other), known(other) as made:
         await sick.health.set("", DOES_NOT)
         await made.add(one)
@@ -133,8 +136,9 @@ async def aging_back_end() -> AsyncIterator[tuple[BackEnd, str]]:
         await server.stop(None)
 
 
-async def test_connections_that_end_in_order_cost_no_call() -> None:
+async def test_connections_that_end_in_order_cost_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever may be repeated is; and nobody is told that the only instance is gone."""
+    monkeypatch.setattr(balancer, "OPEN_SECONDS", 10.0)  # a new connection may take its time
     async with aging_back_end() as (_, address), GrpcBalancer.open(StaticTarget(address), **OPTIONS) as it:
         ends_at = anyio.current_time() + 2.0
         while anyio.current_time() < ends_at:
@@ -175,6 +179,7 @@ async def test_leaving_by_cancellation_closes_everything() -> None:
 
         others.start_soon(hold)
         await opened.wait()
+        await eventually(lambda: available(balancers[0]), "it is connected to")
         others.start_soon(balancers[0].unary, HANGS, REQUEST, (), 20.0, False)
         await eventually(lambda: back_end.under_way == 1, "the call is under way")
         with anyio.fail_after(10):
@@ -182,8 +187,9 @@ async def test_leaving_by_cancellation_closes_everything() -> None:
             await eventually(lambda: back_end.under_way == 0, "the call is cancelled")
 
 
-def test_closing_leaves_nothing_that_grpc_tells_a_later_loop() -> None:
+def test_closing_leaves_nothing_that_grpc_tells_a_later_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a channel that is not gone when its loop is closed, gRPC tells the next loop, which can't take it."""
+    monkeypatch.setattr(endpoint, "CLOSE_SECONDS", 10.0)  # what is waited for may come late
     told: list[object] = []
 
     async def open_and_close() -> None:

@@ -10,7 +10,7 @@ import anyio
 import anyio.to_thread
 import pytest
 from anyio.streams.text import TextReceiveStream
-from servers import KafkaServer
+from servers import START_SECONDS, KafkaServer
 from tests.faults.kafka_proxy import ProxiedKafka, Proxy
 from tests.integration.kafka_cluster import PATIENCE, Cluster
 from tests.integration.test_kafka_publisher import nothing_left
@@ -72,7 +72,7 @@ async def test_offsets_that_are_not_loaded_yet_are_not_taken_for_none(server: Ka
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(anyio.to_thread.run_sync, server.start)
         # As early as it can be: for a moment the broker answers but has not loaded what was committed.
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(START_SECONDS + PATIENCE):
             while True:
                 try:
                     async with access.attempt("looking for positions"), asking(access) as client:
@@ -157,7 +157,7 @@ async def test_a_process_that_was_frozen_comes_back_fenced(server: KafkaServer) 
     async with await anyio.open_process(arguments, stderr=None) as process:
         assert process.stdout is not None
         lines = TextReceiveStream(process.stdout)
-        with anyio.fail_after(PATIENCE):
+        with anyio.fail_after(2 * PATIENCE):
             said = ""
             while "committed 3\n" not in said:
                 said += await lines.receive()
@@ -171,4 +171,7 @@ async def test_a_process_that_was_frozen_comes_back_fenced(server: KafkaServer) 
                     said += more
                 assert said.endswith("FencedError\n")
                 await consumer.commit({1: 7})
-        assert await Cluster(server.address).committed(GROUP, TOPIC) == {0: 1_000_000, 1: 7, 2: 0}
+        # A commit is acknowledged before its positions can be read.
+        with anyio.fail_after(PATIENCE):
+            while await Cluster(server.address).committed(GROUP, TOPIC) != {0: 1_000_000, 1: 7, 2: 0}:
+                await anyio.sleep(0.05)

@@ -13,6 +13,7 @@ from servers import RedisServer
 from tests.gateways import GATEWAY_ID, Client, House, World, running_world, settings
 
 from imgateway.adapters.redis import RedisAccess, RedisSessionStore, access
+from imgateway.core import presence as presence_part
 from imgateway.core.gateway import Gateway
 from imgateway.core.parts import GatewayParts
 from imgateway.core.settings import GatewaySettings
@@ -21,6 +22,8 @@ from imgateway.model import GatewayId
 pytestmark = pytest.mark.anyio
 
 PATIENCE = 20.0
+SHORT_TTL = 6.0
+"""Until an entry expires; one that is refreshed stays also where everything stands still for three seconds."""
 OTHER = GatewayId("gw-2")
 
 
@@ -36,8 +39,12 @@ def server() -> Iterator[RedisServer]:
 
 
 @pytest.fixture(autouse=True)
-def _impatient() -> Iterator[None]:
-    with mock.patch.object(access, "CALL_SECONDS", 0.5):
+def _patient() -> Iterator[None]:
+    """Who is welcomed is present, also on a slow machine; and nothing is taken for an outage that is none."""
+    with (
+        mock.patch.object(access, "CALL_SECONDS", PATIENCE),
+        mock.patch.object(presence_part, "ANNOUNCE_SECONDS", PATIENCE),
+    ):
         yield
 
 
@@ -139,7 +146,8 @@ async def test_a_server_that_is_down_when_the_gateway_starts(server: RedisServer
     server.kill()
     async with running_world() as world, gateway_on(world, server) as house:
         await until(house, is_down=True)
-        ann = await house.connect("ann")
+        with mock.patch.object(presence_part, "ANNOUNCE_SECONDS", 0.01):
+            ann = await house.connect("ann")
         assert not ann.connection.closed
         server.start()
         await exact(server, house)
@@ -147,11 +155,16 @@ async def test_a_server_that_is_down_when_the_gateway_starts(server: RedisServer
 
 
 async def test_a_server_that_freezes(server: RedisServer) -> None:
+    with mock.patch.object(access, "CALL_SECONDS", 0.5), mock.patch.object(presence_part, "ANNOUNCE_SECONDS", 0.75):
+        await through_a_freeze(server)
+
+
+async def through_a_freeze(server: RedisServer) -> None:
     async with running_world() as world, gateway_on(world, server) as house:
         ann, ben = await house.connect("ann"), await house.connect("ben")
         server.pause()
         cid = await house.connect("cid")
-        assert down(house)
+        await until(house, is_down=True)
         await leave(ben)
         server.resume()
         await exact(server, house)
@@ -172,7 +185,7 @@ async def test_a_server_that_is_killed_and_comes_back(persistent: bool) -> None:
             await exact(server, one, two)
             server.kill()
             await leave(*clients[:6])
-            with mock.patch("imgateway.core.presence.ANNOUNCE_SECONDS", 0.01):
+            with mock.patch.object(presence_part, "ANNOUNCE_SECONDS", 0.01):
                 for number in (0, 15, 16):
                     world.clock.advance(1.0)
                     await one.connect(f"u{number}")
@@ -186,7 +199,7 @@ async def test_a_server_that_is_killed_and_comes_back(persistent: bool) -> None:
 
 
 async def test_a_server_that_loses_everything_is_filled_again_by_the_next_refresh(server: RedisServer) -> None:
-    async with running_world() as world, gateway_on(world, server, ttl_seconds=1.5) as house:
+    async with running_world() as world, gateway_on(world, server, ttl_seconds=SHORT_TTL) as house:
         for number in range(5):
             await house.connect(f"u{number}")
         await exact(server, house)
@@ -196,8 +209,8 @@ async def test_a_server_that_loses_everything_is_filled_again_by_the_next_refres
 
 
 async def test_a_gateway_that_is_gone_without_a_word_expires_under_anothers_refresh(server: RedisServer) -> None:
-    async with running_world() as world, gateway_on(world, server, ttl_seconds=1.5) as house:
-        async with gateway_on(world, server, OTHER, ttl_seconds=1.5) as dying:
+    async with running_world() as world, gateway_on(world, server, ttl_seconds=SHORT_TTL) as house:
+        async with gateway_on(world, server, OTHER, ttl_seconds=SHORT_TTL) as dying:
             ann = await house.connect("ann")
             world.clock.advance(1.0)
             await dying.connect("ann")
@@ -218,7 +231,7 @@ async def test_gateways_that_share_no_broker_learn_from_redis_who_was_replaced(s
     async with (
         running_world() as world,
         running_world() as apart,
-        gateway_on(world, server, ttl_seconds=1.5) as one,
+        gateway_on(world, server, ttl_seconds=SHORT_TTL) as one,
         gateway_on(apart, server, OTHER) as other,
     ):
         old, ben = await one.connect("ann", device="phone"), await one.connect("ben", device="phone")
@@ -247,7 +260,8 @@ async def test_a_replica_is_told_and_nobody_is_turned_away(
     with RedisServer("--replicaof", f"127.0.0.1 {server.port}") as replica:
         async with running_world() as world, gateway_on(world, replica) as house:
             await until(house, is_down=True)
-            ann = await house.connect("ann")
+            with mock.patch.object(presence_part, "ANNOUNCE_SECONDS", 0.01):
+                ann = await house.connect("ann")
             assert not ann.connection.closed
             (line,) = [each for each in caplog.records if each.name == "imgateway.core.presence"]
             assert "redis.url" in line.__dict__["why"]

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.anyio
 
 DRAIN_SECONDS = 2
 LEASE_SECONDS = 30
-SLACK_SECONDS = 0.7
-"""Between a process' own clock and what is seen of it on a busy machine."""
+SLACK_SECONDS = 3.0
+"""For what is seen of a process on a busy machine; without its own clock it would take six seconds more."""
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from imgateway.adapters.etcd.transport import ATTEMPT_SECONDS, EtcdTransport
 MARGIN: Final = 0.1
 """So much of a lease is not relied on: what was begun while it was certain is to be over when it ends."""
 REVOKE_SECONDS: Final = 2.0
+OVERTAKEN_PAUSES: Final = (0.05, 0.1, 0.2)
+"""A grant that was cut off may reach etcd after what revokes it: then that is sent again after these."""
 
 _log = logging.getLogger(__name__)
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -98,13 +100,25 @@ class Lease:
         why = "no answer in time"
         with anyio.move_on_after(REVOKE_SECONDS, shield=True):
             try:
-                await self._transport.call("/lease/revoke", {"ID": str(self.id)})
+                for pause in OVERTAKEN_PAUSES:
+                    if await self._revoke() or self._heard != -math.inf:
+                        return
+                    await anyio.sleep(pause)
+                await self._revoke()
                 return
             except EtcdError as failure:
-                if failure.code == GrpcCode.NOT_FOUND:
-                    return
                 why = str(failure)
         _log.warning("a lease could not be revoked, it ends by itself", extra={"seconds": self.seconds, "why": why})
+
+    async def _revoke(self) -> bool:
+        """Whether etcd knew it."""
+        try:
+            await self._transport.call("/lease/revoke", {"ID": str(self.id)})
+        except EtcdError as failure:
+            if failure.code != GrpcCode.NOT_FOUND:
+                raise
+            return False
+        return True
 
 
 def _ttl(answer: Any) -> float:
