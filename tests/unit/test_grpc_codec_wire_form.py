@@ -140,6 +140,9 @@ def _member(name: str, value: str) -> str:
     return f'{{"{name}":{value}}}'
 
 
+_FULL = _objects(33, "1")
+
+
 def _packed(kind: str, value: str) -> str:
     return f'{{"@type":"x/google.protobuf.{kind}","value":{value}}}'
 
@@ -195,7 +198,11 @@ def test_what_is_in_an_any_is_counted_from_there(
             _member("optionalAny", f'{{"@type":"x/imgateway.test.Kinds","optionalStruct":{_objects(40, "1")}}}'),
             'optionalAny.optionalStruct["a"]',
         ),
-        # A place that nests as deep as JSON may is no culprit, if it fits into messages.
+        # What fits is no culprit: neither 100 messages, nor many levels of JSON.
+        (
+            f'{{"recursiveMessage":{_member("optionalStruct", _FULL)},"optionalStruct":{_objects(34, "1")}}}',
+            'optionalStruct["a"]["a"]',
+        ),
         (
             f'{{"recursiveMessage":{_within(90, "{}")},"optionalStruct":{_objects(40, "1")}}}',
             'optionalStruct["a"]["a"]',

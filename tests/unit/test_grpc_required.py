@@ -63,6 +63,12 @@ def test_what_the_body_lacks_path_and_query_may_bring(
     assert bound(routes, http_method, target, body).IsInitialized()
 
 
+def test_fields_called_like_the_methods_that_are_used(routes: RouteTable) -> None:
+    assert _refused(routes, "POST", "/api/v1/covered", b'{"ListFields": 1}') == ("SerializeToString", MISSING)
+    full: Any = bound(routes, "POST", "/api/v1/covered", b'{"ListFields": 1, "SerializeToString": 2}')
+    assert (full.ListFields, full.SerializeToString) == (1, 2)
+
+
 def test_what_identity_brings_is_not_missing() -> None:
     routes = table("needs.proto", identity_fields=("need_it",))
 

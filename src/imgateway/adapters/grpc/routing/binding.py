@@ -171,7 +171,7 @@ def finished(request: Message, private: bool, identity: Put, user_id: str | None
             raise IdentityError("the method needs a user")
         identity(request, user_id)
     try:
-        return request.SerializeToString()
+        return type(request).SerializeToString(request)  # a field may have that name
     except EncodeError:
         raise refusal(request) from None
 
