@@ -314,6 +314,7 @@ async def test_nothing_is_left(served: Both) -> None:
 
 
 DEEP = '{"author":' + '{"teacher":' * 10_000
+STRUCT = '{"st":' + '{"a":' * 34 + "1" + "}" * 35
 
 
 @pytest.mark.parametrize(
@@ -324,13 +325,22 @@ DEEP = '{"author":' + '{"teacher":' * 10_000
         ("PATCH", "/api/v1/books/b", b'{"tags": ["\xff"]}', "book.tags[0]", "is not UTF-8 (byte 11)"),
         ("PATCH", "/api/v1/books/b", b'{"title": 1e999', "book.title", "has a number that is out of every range"),
         ("POST", "/api/v1/books/b/loans", b'{"x": {"\\"\xe2\x80\xa8": 1, "\\"\\u2028": 1}}', 'x."?', "is named twice"),
+        (
+            "POST",
+            "/api/v1/needs",
+            b'{"needIt": "", "inner_list": [{}]}',
+            "innerList[0].needIt",
+            "is required, but missing",
+        ),
+        ("GET", "/api/v1/needs", b"", "needIt", "is required, but missing"),
+        ("POST", "/api/v1/needs", STRUCT.encode(), 'st["a"]["a"]', "nests deeper than messages can"),
     ],
 )
 async def test_a_bad_body_is_told_by_the_field(
     method: str, path: str, body: bytes, field: str, why: str, server: Server, tmp_path: Path
 ) -> None:
     file = tmp_path / "library.binpb"
-    file.write_bytes(descriptors("library.proto").SerializeToString())
+    file.write_bytes(descriptors("library.proto", "needs.proto").SerializeToString())
     settings = GrpcSettings(descriptor_set=str(file), services=EVERYWHERE)
     async with (
         GrpcTranscoder.open(settings, None) as transcoder,

@@ -8,18 +8,17 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
-from imgateway.adapters.grpc.codec import json_text, url_text
-from imgateway.adapters.grpc.codec.decoding import Decode, Decoders, on_the_wire
+from imgateway.adapters.grpc.codec import json_places, json_text, url_text
+from imgateway.adapters.grpc.codec.decoding import Decode, Decoders
 from imgateway.adapters.grpc.codec.encoding import Encode, Encoders
 from imgateway.adapters.grpc.codec.field_paths import error_at
-from imgateway.adapters.grpc.codec.json_text import MAX_DEPTH
+from imgateway.adapters.grpc.codec.json_text import MAX_DEPTH, WIRE_SAFE_DEPTH
 from imgateway.adapters.grpc.codec.shapes import holder_of
 from imgateway.adapters.grpc.codec.url_text import UnsupportedFieldError
-from imgateway.adapters.grpc.field_error import FieldError
+from imgateway.adapters.grpc.codec.wire_form import check_depth, refusal
+from imgateway.adapters.grpc.field_error import TOO_DEEP, FieldError
 
-__all__ = ["MAX_DEPTH", "MessageCodec", "UnsupportedFieldError"]
-
-_TOO_DEEP = "nests deeper than messages can"
+__all__ = ["MAX_DEPTH", "MessageCodec", "UnsupportedFieldError", "refusal"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -29,7 +28,7 @@ def _writing(encode: Encode) -> Callable[[Message], bytes]:
         try:
             return _encode(encode(message))
         except RecursionError:
-            raise ValueError(f"a message {_TOO_DEEP}") from None
+            raise ValueError(f"a message {TOO_DEEP}") from None
 
     return write
 
@@ -45,9 +44,9 @@ def _reading(decode: Decode, of: Descriptor | FieldDescriptor) -> Callable[[byte
         try:
             decode(value, message)
             if deep:
-                on_the_wire(message, descriptor)
+                check_depth(message, descriptor)
         except RecursionError:
-            raise FieldError("", _TOO_DEEP) from None
+            raise error_at(json_places.of_depth(text, WIRE_SAFE_DEPTH) or (), TOO_DEEP, of) from None
 
     return read
 
@@ -108,7 +107,8 @@ class MessageCodec:
         The function raises FieldError, which names the field by its JSON names, and may leave the message half filled.
         Only text that every reader understands the same is accepted: no name twice, neither literally nor once in
         each spelling, no more than `MAX_DEPTH` levels, no number that is rounded into another kind.
-        What it accepts can be parsed from the wire format as well, except for required fields that are missing.
+        What it accepts can be parsed from the wire format as well, except for required fields that are missing: path
+        and query may bring them yet. Within an `Any` they are refused like anything else that is wrong.
         """
         decode: Callable[[bytes, Message], None] = self._once(
             "decode", descriptor, lambda: _reading(self._decoders.message(descriptor), descriptor)

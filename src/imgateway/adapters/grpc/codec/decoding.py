@@ -7,13 +7,13 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import DecodeError, EncodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from imgateway.adapters.grpc.codec import scalars, well_known
 from imgateway.adapters.grpc.codec.field_paths import shown
 from imgateway.adapters.grpc.codec.shapes import holder_of, is_map, key_and_value, message_of, method
 from imgateway.adapters.grpc.codec.structs import key_path
+from imgateway.adapters.grpc.codec.wire_form import check_depth, serialised
 from imgateway.adapters.grpc.field_error import FieldError
 
 Decode = Callable[[Any, Any], None]
@@ -25,16 +25,6 @@ def takes_null(field: FieldDescriptor, /) -> bool:
     if field.message_type is not None:
         return field.message_type.full_name == well_known.VALUE
     return field.enum_type is not None and field.enum_type.full_name == scalars.NULL_VALUE
-
-
-def on_the_wire(message: Any, descriptor: Descriptor, /) -> bytes:
-    """A message as bytes, required fields or not. Raises FieldError where it nests deeper than receivers follow."""
-    try:
-        data: bytes = method(descriptor, "SerializePartialToString")(message)
-        method(descriptor, "MergeFromString")(GetMessageClass(descriptor)(), data)
-    except (EncodeError, DecodeError):
-        raise FieldError("", "nests deeper than messages can") from None
-    return data
 
 
 class Decoders:
@@ -240,18 +230,19 @@ class Decoders:
             raise FieldError("@type", "is no type that is known here") from None
         content = GetMessageClass(descriptor)()
         members = {name: member for name, member in value.items() if name != "@type"}
-        if well_known.is_special(descriptor):
+        special = well_known.is_special(descriptor)
+        if special:
             if "value" not in members:
                 raise FieldError("value", "is missing")
             if len(members) > 1 and not self._ignore_unknown:
                 raise FieldError(shown(next(name for name in members if name != "value")), "is no field of this type")
-            try:
-                self.message(descriptor)(members["value"], content)
-            except FieldError as error:
-                raise error.within("value") from None
-        else:
-            self.message(descriptor)(members, content)
-        message.value = on_the_wire(content, descriptor)
+        try:
+            self.message(descriptor)(members["value"] if special else members, content)
+            data = serialised(content, descriptor)
+            check_depth(content, descriptor, data)
+        except FieldError as error:
+            raise error.within("value") if special else error from None
+        message.value = data
         message.type_url = url
 
 

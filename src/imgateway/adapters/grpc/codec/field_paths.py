@@ -10,7 +10,8 @@ from imgateway.adapters.grpc.field_error import FieldError
 
 _NAME_LENGTH = 60
 
-_FREE = ("google.protobuf.Struct", "google.protobuf.ListValue", well_known.VALUE)
+FREE = ("google.protobuf.Struct", "google.protobuf.ListValue", well_known.VALUE)
+"""Those whose members are no fields."""
 
 
 def shown(name: str, /) -> str:
@@ -27,7 +28,7 @@ def _step(step: str | int, at: Descriptor | FieldDescriptor | None) -> tuple[str
         if at.is_repeated and isinstance(step, int):
             return f"[{step}]", at.message_type
         at = None if at.is_repeated else at.message_type
-    free = at is not None and at.full_name in _FREE
+    free = at is not None and at.full_name in FREE
     if isinstance(step, int):
         return f"[{step}]", at if free else None
     if free:
@@ -52,7 +53,4 @@ def error_at(steps: Steps, why: str, at: Descriptor | FieldDescriptor, /) -> Fie
     for step in steps:
         name, there = _step(step, there)
         path.append(name)
-    error = FieldError("", why)
-    for name in reversed(path):
-        error = error.within(name)
-    return error
+    return FieldError.at(path, why)

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 
 import msgspec
 
+from imgateway.adapters.grpc.field_error import STEPS_INTO_THE_DEEP
+
 Steps = tuple[str | int, ...]
 """Names of members and indexes of elements, from the outside."""
 
 MAX_STEPS = 16
 """Of a place deeper than that only the outermost steps are told."""
-
-_STEPS_INTO_THE_DEEP = 3
 
 _Open = list[bytes | int | None]
 """For each open array the index, for each open object the member's name as it is written, if there is one already."""
@@ -79,7 +79,7 @@ def of_depth(text: bytes, levels: int, /) -> Steps | None:
     opened: _Open = []
     for _ in _walk(text, opened):
         if len(opened) > levels:
-            return _steps(opened, _STEPS_INTO_THE_DEEP)
+            return _steps(opened, STEPS_INTO_THE_DEEP)
     return None
 
 

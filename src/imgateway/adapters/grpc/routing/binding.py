@@ -8,7 +8,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import EncodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
-from imgateway.adapters.grpc.codec import MessageCodec, UnsupportedFieldError
+from imgateway.adapters.grpc.codec import MessageCodec, UnsupportedFieldError, refusal
 from imgateway.adapters.grpc.field_error import FieldError
 from imgateway.adapters.grpc.routing.fields import (
     FieldNames,
@@ -164,16 +164,16 @@ def finished(request: Message, private: bool, identity: Put, user_id: str | None
 
     Raises:
         IdentityError: there is no user, or the id does not fit.
-        FieldError: a field that proto2 requires is not there.
+        FieldError: a field that is required is not there, or messages nest too deep.
     """
     if private:
         if user_id is None:
             raise IdentityError("the method needs a user")
         identity(request, user_id)
     try:
-        return request.SerializeToString()
+        return type(request).SerializeToString(request)  # a field may have that name
     except EncodeError:
-        raise FieldError("", "lacks a field that is required, or is nested too deeply") from None
+        raise refusal(request) from None
 
 
 def _nobody(_request: Message, _user_id: str) -> None:
