@@ -14,7 +14,7 @@ from imgateway.rpc import RestRoute
 REASONS = {
     "BadTemplate": "the path has '{' without '}'",
     "NoSlash": "the path must begin with '/'",
-    "EarlyRest": "the path '**' must be the last segment",
+    "EarlyRest": "the path has '**' before its last segment",
     "UnknownVariable": "the variable nothing: broken.v1.Request has no field nothing",
     "RepeatedVariable": "the variable names: broken.v1.Request.names is repeated",
     "MessageVariable": "the variable inner: broken.v1.Request.inner can't be written as text",
