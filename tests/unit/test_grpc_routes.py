@@ -29,9 +29,13 @@ REASONS = {
     "BadAnswer": "the response body nothing: broken.v1.Request has no such field",
     "BadKind": "its kind is no HTTP method that can be served",
     "Tunnel": "its kind is no HTTP method that can be served",
+    "Echo": "its kind is no HTTP method that can be served",
+    "Unheard": "its kind is no HTTP method that can be served",
+    "Preflight": "its kind is OPTIONS, which the gateway answers itself",
     "NoPattern": "names no HTTP method and path",
     "Nested": "additional bindings can't have additional bindings",
     "ManyUsers": "the identity field user_id is repeated",
+    "Root": "the path has an empty segment",
     "FlagUser": "the identity field user_id is neither a string nor an integer",
 }
 
