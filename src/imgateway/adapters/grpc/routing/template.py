@@ -77,6 +77,14 @@ class PathTemplate:
         """
         return _Parser(text).template()
 
+    @property
+    def only_path(self) -> str | None:
+        """The one path that fits, decoded; None where there are wildcards, and so many paths."""
+        literals = [segment for segment in self.segments if isinstance(segment, str)]
+        if len(literals) < len(self.segments):
+            return None
+        return f"/{'/'.join(literals)}{':' if self.verb else ''}{self.verb}"
+
     def under(self, prefix: Sequence[str], /) -> "PathTemplate":
         """The same path below some literal segments; unchanged where it begins with them already."""
         count = len(prefix)
