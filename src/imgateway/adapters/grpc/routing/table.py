@@ -192,7 +192,7 @@ class _Building:
         if not self._has_target(rpc):
             return f"{rpc}: its service is not in grpc.services"
         try:
-            return MessageCall.of(rpc, method, self.binder, rpc in self.public, _idempotent(method))
+            return MessageCall.of(rpc, method, self.binder, _idempotent(method))
         except ValueError as error:
             return f"{rpc}: {error}"
 
