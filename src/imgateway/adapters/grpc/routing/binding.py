@@ -64,7 +64,7 @@ class Binder:
                 raise ValueError(f"the path has the variable {json_path(path)} twice")
         new: Callable[[], Message] = GetMessageClass(message)
         if body == WHOLE_BODY:
-            query: _Query = NoQuery(self.reject)
+            query: _Query = NoQuery(message, self.reject)
             read: ReadBody | None = self.codec.decoder(message)
         else:
             field = self._body_field(message, body, paths)
