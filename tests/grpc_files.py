@@ -32,6 +32,20 @@ def chained(package: str, length: int) -> FileDescriptorSet:
     return FileDescriptorSet(file=[file])
 
 
+def ruled(package: str, *rules: tuple[str, str]) -> FileDescriptorSet:
+    """A service `S` of methods `M0`, `M1` and so on with these rules, each an HTTP method and a path."""
+    file = _file(package)
+    file.message_type.add(name="Message").field.add(name="text", number=1, type=9, label=1)
+    service = file.service.add(name="S")
+    for number, (kind, path) in enumerate(rules):
+        method = service.method.add(
+            name=f"M{number}", input_type=f".{package}.Message", output_type=f".{package}.Message"
+        )
+        custom = method.options.Extensions[annotations_pb2.http].custom
+        custom.kind, custom.path = kind, path
+    return FileDescriptorSet(file=[file])
+
+
 def _file(package: str) -> FileDescriptorProto:
     return FileDescriptorProto(
         name=f"{package}.proto", package=package, syntax="proto3", dependency=["google/api/annotations.proto"]

@@ -10,6 +10,9 @@ from types import ModuleType
 import pytest
 
 from imgateway import ports, testing
+from imgateway.adapters.grpc.routing.query import MAX_DEPTH, MAX_PARAMETERS
+from imgateway.adapters.grpc.routing.rules import SERVED_METHODS
+from imgateway.core.own_paths import OWN_PATHS
 from imgateway.core.topics import Topics
 from imgateway.model import GatewayId, Undelivered
 
@@ -86,3 +89,13 @@ def test_every_port_and_every_suite_is_listed() -> None:
     listed = set(re.findall(r"`(\w+)`", page("python-api")))
     assert (set(ports.__all__) - helpers | suites) - listed == set()
     assert {name for name in listed if name.endswith("Suite")} - set(testing.__all__) == set()
+
+
+def test_what_rules_and_queries_may_have_is_as_the_code_has_it() -> None:
+    rules = page("rest").partition("\n## Rules\n")[2].partition("\n## ")[0]
+    methods, _, paths = rules.partition("`OPTIONS`")
+    assert set(re.findall(r"`([A-Z][A-Z-]+)`", methods)) == SERVED_METHODS
+    assert all(f"`{path}`" in paths for path in OWN_PATHS)
+    fields = page("rest").partition("**Where fields come from.**")[2].partition("\n\n")[0]
+    assert f"{MAX_PARAMETERS:,} parameters" in fields
+    assert f"{MAX_DEPTH} steps" in fields

@@ -10,7 +10,7 @@ from tests.grpc_routes import bound, route, table
 
 from imgateway.adapters.grpc.field_error import FieldError
 from imgateway.adapters.grpc.routing import RouteTable, query
-from imgateway.adapters.grpc.routing.query import MAX_PARAMETERS
+from imgateway.adapters.grpc.routing.query import MAX_DEPTH, MAX_PARAMETERS
 
 LIST = "/api/v1/shelves/s/books"
 
@@ -125,7 +125,7 @@ def test_parameters(library: RouteTable, query: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("query", "path", "why"),
     [
-        ("onlyNew=true&only_new=true", "only_new", "is given more than once"),
+        ("onlyNew=true&only_new=true", "onlyNew", "is given more than once"),
         ("page_size=1&pageSize=1", "pageSize", "is given more than once"),
         ("shelf=t", "shelf", "conflicts with the path"),
         ("shelf=s&shelf=s", "shelf", "is given more than once"),
@@ -137,17 +137,34 @@ def test_parameters(library: RouteTable, query: str, expected: str) -> None:
         ("tags=%ff", "tags", "is not UTF-8"),
         ("%ff=x", "", "a parameter's name is not UTF-8"),
         ("tags%=x", "", "a parameter's name has a broken %-escape"),
-        (".".join(["author"] + ["teacher"] * 40) + "=x", None, "is nested too deeply"),
+        ("author.family_name=x&author.family_name=y", "author.familyName", "is given more than once"),
         ("&" * MAX_PARAMETERS, "", f"more than {MAX_PARAMETERS} parameters"),
     ],
 )
-def test_parameters_that_are_refused(library: RouteTable, query: str, path: str | None, why: str) -> None:
+def test_parameters_that_are_refused(library: RouteTable, query: str, path: str, why: str) -> None:
     if why == "":
         assert text(library, "GET", f"{LIST}?{query}") == 'shelf: "s"'
         return
-    found = refused(library, "GET", f"{LIST}?{query}")
-    assert found[1] == why
-    assert path is None or found[0] == path
+    assert refused(library, "GET", f"{LIST}?{query}") == (path, why)
+
+
+def test_a_parameters_name_has_so_many_steps_and_is_told_by_the_first_of_them(library: RouteTable) -> None:
+    teachers = ".".join(["author"] + ["teacher"] * (MAX_DEPTH - 2))
+    assert "family_name" in text(library, "GET", f"{LIST}?{teachers}.family_name=x")
+    expected = ".".join(["author"] + ["teacher"] * 15), f"leads deeper than {MAX_DEPTH} levels"
+    assert refused(library, "GET", f"{LIST}?{teachers}.teacher.family_name=x") == expected
+    assert refused(library, "GET", f"{LIST}?{teachers}{'.teacher' * 10_000}=x") == expected
+    odd = "author.%00." + ".".join(["x" * 100] * MAX_DEPTH)
+    assert refused(library, "GET", f"{LIST}?{odd}=x")[0] == "author.?." + ".".join([f"{'x' * 60}…"] * 14)
+
+
+def test_a_query_has_so_many_parameters(library: RouteTable) -> None:
+    pieces = ["tags=a"] * MAX_PARAMETERS
+    assert text(library, "GET", f"{LIST}?{'&'.join(pieces)}").count('"a"') == MAX_PARAMETERS
+    assert refused(library, "GET", f"{LIST}?{'&'.join([*pieces, 'x'])}") == (
+        "",
+        f"more than {MAX_PARAMETERS} parameters",
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,14 +200,18 @@ def test_a_parameter_within_what_the_path_binds_is_none(library: RouteTable) -> 
 
 def test_unknown_parameters_are_refused_where_the_setting_says_so(strict: RouteTable) -> None:
     assert refused(strict, "GET", f"{LIST}?nothing=1") == ("nothing", "is no field of the request")
-    assert refused(strict, "GET", f"{LIST}?{'x' * 5000}=1")[0] == "x" * 200
+    assert refused(strict, "GET", f"{LIST}?author.family_name.x=1")[0] == "author.familyName.x"
+    assert refused(strict, "GET", f"{LIST}?{'x' * 5000}=1")[0] == f"{'x' * 60}…"
+    assert refused(strict, "GET", f"{LIST}?author{'.teacher' * 20}.nothing=1")[0].endswith(".teacher.nothing")
     assert text(strict, "GET", f"{LIST}?tags=a") == 'shelf: "s" tags: "a"'
 
 
 def test_a_body_that_is_the_whole_request_leaves_no_parameters(library: RouteTable, strict: RouteTable) -> None:
     target = "/api/v1/books/b/loans?user_id=x"
     assert text(library, "POST", target) == 'book_id: "b"'
-    assert refused(strict, "POST", target) == ("user_id", "is no parameter: the body is the whole request")
+    assert refused(strict, "POST", target) == ("userId", "is no parameter: the body is the whole request")
+    many = ".".join("x" * 20)
+    assert refused(strict, "POST", f"/api/v1/books/b/loans?{many}=x")[0] == ".".join("x" * 16)
     assert refused(strict, "POST", "/api/v1/books/b/loans?" + "&" * MAX_PARAMETERS)[1].startswith("more than")
     assert text(strict, "POST", "/api/v1/books/b/loans?&") == 'book_id: "b"'
 

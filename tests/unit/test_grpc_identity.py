@@ -193,9 +193,12 @@ def test_a_bad_text_is_told_by_the_field(data: bytes, path: str, unknown_fields:
     assert caught.value.path == path
 
 
-def test_a_public_methods_message_is_taken_as_sent() -> None:
+def test_a_clients_message_has_a_user_for_public_methods_too() -> None:
     public = call(LEND, public=(LEND,))
-    assert public.request(b'{"user_id": "eve"}', "alice") == call(LEND).request(b"{}", "eve")
+    for data in (b'{"user_id": "eve"}', b'{"userId": "eve"}', b""):
+        assert public.request(data, "alice") == call(LEND).request(b"{}", "alice")
+    with pytest.raises(IdentityError):
+        call("library.v1.Library/ListBooks", public=("library.v1.Library/*",)).request(b"{}", "x")
 
 
 @pytest.mark.parametrize(
@@ -213,6 +216,7 @@ def test_methods_that_no_message_can_call(rpc: str, why: str) -> None:
     assert list(routes.unanswered()) == [f"grpc.messages.x: {rpc}: {why}"]
 
 
-def test_a_message_cannot_call_what_has_no_place_for_its_user() -> None:
-    broken = table("broken.proto", messages={"x": "broken.v1.Broken/ManyUsers"})
+@pytest.mark.parametrize("public", [(), ("broken.v1.Broken/*",)])
+def test_a_message_cannot_call_what_has_no_place_for_its_user(public: tuple[str, ...]) -> None:
+    broken = table("broken.proto", messages={"x": "broken.v1.Broken/ManyUsers"}, public=public)
     assert broken.calls["x"] == ("broken.v1.Broken/ManyUsers: the identity field user_id is repeated")

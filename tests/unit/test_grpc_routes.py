@@ -2,7 +2,7 @@
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from tests.grpc_files import chained
+from tests.grpc_files import chained, ruled
 from tests.grpc_protos import descriptors
 from tests.grpc_routes import EVERYWHERE, bound, route, table, table_of
 
@@ -14,7 +14,7 @@ from imgateway.rpc import RestRoute
 REASONS = {
     "BadTemplate": "the path has '{' without '}'",
     "NoSlash": "the path must begin with '/'",
-    "EarlyRest": "the path '**' must be the last segment",
+    "EarlyRest": "the path has '**' before its last segment",
     "UnknownVariable": "the variable nothing: broken.v1.Request has no field nothing",
     "RepeatedVariable": "the variable names: broken.v1.Request.names is repeated",
     "MessageVariable": "the variable inner: broken.v1.Request.inner can't be written as text",
@@ -29,9 +29,13 @@ REASONS = {
     "BadAnswer": "the response body nothing: broken.v1.Request has no such field",
     "BadKind": "its kind is no HTTP method that can be served",
     "Tunnel": "its kind is no HTTP method that can be served",
+    "Echo": "its kind is no HTTP method that can be served",
+    "Unheard": "its kind is no HTTP method that can be served",
+    "Preflight": "its kind is OPTIONS, which the gateway answers itself",
     "NoPattern": "names no HTTP method and path",
     "Nested": "additional bindings can't have additional bindings",
     "ManyUsers": "the identity field user_id is repeated",
+    "Root": "the path has an empty segment",
     "FlagUser": "the identity field user_id is neither a string nor an integer",
 }
 
@@ -149,6 +153,38 @@ def test_the_prefix_is_whole_segments_and_not_doubled(prefix: str, paths: tuple[
     routes = table(prefix=prefix.replace(" ", "%20"))
     for path in paths:
         assert route(routes, "GET", path).rest.path.startswith(path.removesuffix("x"))
+
+
+HIDDEN = (
+    ("GET", "/healthz"),
+    ("GET", "/%68ealthz"),
+    ("HEAD", "/docs"),
+    ("*", "/ws"),
+    ("GET", "/{text=readyz}"),
+    ("GET", "/docs/app.js"),
+    ("GET", "/docs%2Fapp.js"),
+)
+REACHED = (
+    ("GET", "/{text}"),
+    ("GET", "/docs/{text}"),
+    ("GET", "/docs/list"),
+    ("GET", "/docs:list"),
+    ("GET", "/healthz/x"),
+    ("GET", "/v1/healthz"),
+    ("POST", "/healthz"),
+)
+
+
+def test_without_a_prefix_rules_on_the_gateways_own_paths_are_not_served() -> None:
+    routes = table_of(ruled("a", *HIDDEN, *REACHED), prefix="")
+    assert [(r.rest.http_method, r.rest.path) for r in routes.routes] == list(REACHED)
+    assert routes.problems == tuple(
+        f"a.S/M{number}: {kind} {path}: the gateway keeps this path for itself"
+        for number, (kind, path) in enumerate(HIDDEN)
+    )
+    assert route(routes, "GET", "/docs").rest.path == "/{text}"
+    below = table_of(ruled("a", *HIDDEN[2:]), prefix="/api")
+    assert (len(below.routes), below.problems) == (len(HIDDEN) - 2, ())
 
 
 @pytest.mark.parametrize("prefix", ["/{x}", "/a/*", "/a//b", "/a?b", "/a:b", "/%"])

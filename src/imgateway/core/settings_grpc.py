@@ -77,7 +77,8 @@ class GrpcSettings:
     identity_fields: tuple[str, ...] = attrs.field(
         default=("user_id", "creator_id", "operator_id"),
         metadata=key(
-            "Fields of requests that are always the verified user's id, except on public methods.", rule=each(FIELD)
+            "Fields of requests that are always the verified user's id, except in REST requests to public methods.",
+            rule=each(FIELD),
         ),
     )
     unknown_fields: Literal["ignore", "reject"] = attrs.field(

@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from imgateway.core.own_paths import OWN_PATHS
 from imgateway.core.settings_forwarding import unforwardable, unreturnable
 from imgateway.core.settings_rules import Rule
 
@@ -15,8 +16,6 @@ _PREFIX: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 # What gRPC allows in the name of metadata.
 _HEADER: Final = re.compile(r"[a-z0-9_.-]{1,100}")
 
-_TAKEN_PATHS: Final = ("/ws", "/healthz", "/readyz", "/openapi.json", "/docs")
-
 
 def is_service(value: str, /) -> bool:
     """Whether it is the full name of a service, `pkg.Service`."""
@@ -26,11 +25,11 @@ def is_service(value: str, /) -> bool:
 def _is_prefix(value: str) -> bool:
     first = f"/{value.partition('/')[2].partition('/')[0]}"
     steps = value.split("/")
-    return _PREFIX.fullmatch(value) is not None and first not in _TAKEN_PATHS and "." not in steps and ".." not in steps
+    return _PREFIX.fullmatch(value) is not None and first not in OWN_PATHS and "." not in steps and ".." not in steps
 
 
 PREFIX: Final = Rule(
-    f'"" or a path like "/api" that does not end with / and is none of {", ".join(_TAKEN_PATHS)}', _is_prefix
+    f'"" or a path like "/api" that does not end with / and is none of {", ".join(OWN_PATHS)}', _is_prefix
 )
 METHOD: Final = Rule('"pkg.Service/Method"', lambda value: _METHOD.fullmatch(value) is not None)
 METHODS: Final = Rule(

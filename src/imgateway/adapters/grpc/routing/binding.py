@@ -42,14 +42,12 @@ class Binder:
     identity_fields: tuple[str, ...]
     reject: bool
 
-    def identity(self, message: Descriptor, public: bool, /) -> Put:
-        """What puts the verified user in; on public methods nothing does.
+    def identity(self, message: Descriptor, /) -> Put:
+        """What puts the verified user in.
 
         Raises:
             ValueError: a field that should hold the user's id can't.
         """
-        if public:
-            return _nobody
         setter = identity_setter(message, self.identity_fields)
         return _nobody if setter is None else setter
 
@@ -66,7 +64,7 @@ class Binder:
                 raise ValueError(f"the path has the variable {json_path(path)} twice")
         new: Callable[[], Message] = GetMessageClass(message)
         if body == WHOLE_BODY:
-            query: _Query = NoQuery(self.reject)
+            query: _Query = NoQuery(message, self.reject)
             read: ReadBody | None = self.codec.decoder(message)
         else:
             field = self._body_field(message, body, paths)
@@ -77,8 +75,7 @@ class Binder:
             read_body=read,
             variables=tuple(variables),
             query=query,
-            private=not public,
-            identity=self.identity(message, public),
+            identity=None if public else self.identity(message),
         )
 
     def _variable(self, message: Descriptor, variable: Variable) -> "_PathVariable":
@@ -130,16 +127,14 @@ class RequestBinding:
 
     Attributes:
         read_body: None where no body is read.
-        private: whether there is always a user.
-        identity: puts the user in.
+        identity: puts the user in, whom there always is; None where nobody asks who it is.
     """
 
     new: Callable[[], Message]
     read_body: ReadBody | None
     variables: tuple[_PathVariable, ...]
     query: _Query
-    private: bool
-    identity: Put
+    identity: Put | None
 
     def request(self, captures: Captures, query: str, body: bytes, user_id: str | None, /) -> bytes:
         """The serialised request: the body's fields, then the path's, which count more, the query's, last the user's.
@@ -156,17 +151,17 @@ class RequestBinding:
                 variable(request, text)
         if query:
             self.query.apply(request, query)
-        return finished(request, self.private, self.identity, user_id)
+        return finished(request, self.identity, user_id)
 
 
-def finished(request: Message, private: bool, identity: Put, user_id: str | None, /) -> bytes:
+def finished(request: Message, identity: Put | None, user_id: str | None, /) -> bytes:
     """Put the user in and serialise.
 
     Raises:
         IdentityError: there is no user, or the id does not fit.
         FieldError: a field that is required is not there, or messages nest too deep.
     """
-    if private:
+    if identity is not None:
         if user_id is None:
             raise IdentityError("the method needs a user")
         identity(request, user_id)

@@ -21,6 +21,8 @@ _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 class MessageCall:
     """What a client's messages of one type go through on their way to a method and back.
 
+    Over a WebSocket there is always a user, so that a public method is a method like others.
+
     Attributes:
         rpc: `pkg.Service/Method`.
         idempotent: by the method's own word.
@@ -31,12 +33,11 @@ class MessageCall:
     _new: Callable[[], Message]
     _read: ReadBody
     _drop_client_id: bool
-    _private: bool
     _identity: Put
     _answer: AnswerBinding
 
     @classmethod
-    def of(cls, rpc: str, method: MethodDescriptor, binder: Binder, public: bool, idempotent: bool, /) -> "MessageCall":
+    def of(cls, rpc: str, method: MethodDescriptor, binder: Binder, idempotent: bool, /) -> "MessageCall":
         """For a unary method.
 
         Raises:
@@ -49,8 +50,7 @@ class MessageCall:
             new=GetMessageClass(request),
             read=binder.codec.decoder(request),
             drop_client_id=binder.reject and binder.names.field(request, _CLIENT_ID) is None,
-            private=not public,
-            identity=binder.identity(request, public),
+            identity=binder.identity(request),
             answer=AnswerBinding.of(method.output_type, "", binder.names, binder.codec),
         )
 
@@ -60,7 +60,7 @@ class MessageCall:
         Args:
             data: the message's `data`, a JSON object. Its `client_msg_id` is left out where the request has no such
                 field: it is the gateway's own.
-            user_id: replaces the identity fields of a private method.
+            user_id: of the verified user; replaces the identity fields.
 
         Raises:
             FieldError: something does not fit its field.
@@ -69,7 +69,7 @@ class MessageCall:
         request = self._new()
         if data:
             self._read(_without_client_id(data) if self._drop_client_id else data, request)
-        return finished(request, self._private, self._identity, user_id)
+        return finished(request, self._identity, user_id)
 
     def answer(self, message: bytes, /) -> bytes:
         """The answer as JSON without line breaks.

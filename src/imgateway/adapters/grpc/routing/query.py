@@ -8,8 +8,10 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from imgateway.adapters.grpc.codec import MessageCodec, UnsupportedFieldError
+from imgateway.adapters.grpc.codec.field_paths import error_at
+from imgateway.adapters.grpc.codec.json_places import MAX_STEPS
 from imgateway.adapters.grpc.field_error import FieldError
-from imgateway.adapters.grpc.routing.fields import FieldNames, FieldPath, numbers, value_at
+from imgateway.adapters.grpc.routing.fields import FieldNames, FieldPath, json_path, numbers, value_at
 from imgateway.adapters.grpc.routing.percent import decoded_parameter
 
 MAX_PARAMETERS: Final = 1000
@@ -21,9 +23,6 @@ MAX_DEPTH: Final = 32
 MAX_KNOWN: Final = 256
 """Parameters that a route remembers the fields of; in a message that contains itself there is no end of them."""
 
-_LONGEST_NAME: Final = 200
-"""How much of a parameter's name is shown in an error."""
-
 _TOO_MANY: Final = f"more than {MAX_PARAMETERS} parameters"
 
 
@@ -32,11 +31,13 @@ class _Parameter:
     """A field that a parameter may name.
 
     Attributes:
+        name: how errors call it, whatever the client does.
         key: tells fields apart, whatever they are called.
         refusal: why it can't be given, or None.
         in_path: the field, where a variable of the path binds it as well.
     """
 
+    name: str
     key: tuple[int, ...]
     repeated: bool
     put: Callable[[Message, str], None]
@@ -88,28 +89,27 @@ class QueryBinding:
                 if parameter is None:
                     continue
             if parameter.refusal is not None:
-                raise FieldError(name, parameter.refusal)
+                raise FieldError(parameter.name, parameter.refusal)
             if "%" in text or "+" in text or not text.isascii():
-                text = _decoded_value(name, text)
+                text = _decoded_value(parameter.name, text)
             if not parameter.repeated:
                 if parameter.key in given:
-                    raise FieldError(name, "is given more than once")
+                    raise FieldError(parameter.name, "is given more than once")
                 given.add(parameter.key)
             if parameter.in_path is not None:
-                self._compare(request, parameter, parameter.in_path, name, text)
+                self._compare(request, parameter, parameter.in_path, text)
             else:
                 parameter.put(request, text)
 
     def _found(self, name: str) -> _Parameter | None:
-        shown = name[:_LONGEST_NAME]
         names = name.split(".", MAX_DEPTH)
         if len(names) > MAX_DEPTH:
-            raise FieldError(shown, "is nested too deeply")
+            raise _error_at(names, f"leads deeper than {MAX_DEPTH} levels", self.message)
         try:
             path = self.names.path(self.message, names)
         except ValueError:
             if self.reject:
-                raise FieldError(shown, "is no field of the request") from None
+                raise error_at(tuple(names), "is no field of the request", self.message) from None
             return None
         parameter = self._parameter(path)
         if len(self._known) >= MAX_KNOWN:
@@ -118,27 +118,28 @@ class QueryBinding:
         return parameter
 
     def _parameter(self, path: FieldPath) -> _Parameter:
-        key = numbers(path)
+        name, key = json_path(path), numbers(path)
         if self.body is not None and path[0].number == self.body.number:
-            return _refused(key, "belongs into the body")
+            return _refused(name, key, "belongs into the body")
         in_path = next((bound for bound in self.in_path if numbers(bound) == key), None)
         try:
             put = self.codec.text_setter(path)
         except UnsupportedFieldError:
-            return _refused(key, "can't be given as a parameter")
-        return _Parameter(key, path[-1].is_repeated, put, None, in_path)
+            return _refused(name, key, "can't be given as a parameter")
+        return _Parameter(name, key, path[-1].is_repeated, put, None, in_path)
 
-    def _compare(self, request: Message, parameter: _Parameter, path: FieldPath, name: str, text: str) -> None:
+    def _compare(self, request: Message, parameter: _Parameter, path: FieldPath, text: str) -> None:
         other = self.scratch()
         parameter.put(other, text)
         if value_at(other, path) != value_at(request, path):
-            raise FieldError(name, "conflicts with the path")
+            raise FieldError(parameter.name, "conflicts with the path")
 
 
 @attrs.frozen
 class NoQuery:
     """The binding of a route whose body is the whole request: no parameter is a field (google/api/http.proto)."""
 
+    message: Descriptor
     reject: bool
 
     def apply(self, request: Message, query: str, /) -> None:
@@ -153,12 +154,17 @@ class NoQuery:
             raise FieldError("", _TOO_MANY)
         for piece in query.split("&"):
             if piece:
-                name = _decoded_name(piece.partition("=")[0])
-                raise FieldError(name[:_LONGEST_NAME], "is no parameter: the body is the whole request")
+                names = _decoded_name(piece.partition("=")[0]).split(".")
+                raise _error_at(names, "is no parameter: the body is the whole request", self.message)
 
 
-def _refused(key: tuple[int, ...], why: str) -> _Parameter:
-    return _Parameter(key, False, lambda _request, _text: None, why)
+def _error_at(names: Sequence[str], why: str, message: Descriptor) -> FieldError:
+    """An error of a name that may have any number of steps."""
+    return error_at(tuple(names[:MAX_STEPS]), why, message)
+
+
+def _refused(name: str, key: tuple[int, ...], why: str) -> _Parameter:
+    return _Parameter(name, key, False, lambda _request, _text: None, why)
 
 
 def _decoded_name(name: str) -> str:

@@ -1,6 +1,5 @@
 """The HTTP rules of methods (`google.api.http`)."""
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -17,8 +16,16 @@ NOT_ANY: Final = frozenset({"CONNECT", "OPTIONS", "TRACE"})
 COMMON_METHODS: Final = frozenset({"DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"})
 """What stands for such a rule where methods are listed."""
 
-_TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
-_UNROUTABLE: Final = ("CONNECT", "TRACE")
+SERVED_METHODS: Final = COMMON_METHODS.union(
+    ("ACL", "BIND", "CHECKOUT", "COPY", "LINK", "LOCK", "M-SEARCH", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL"),
+    ("MOVE", "NOTIFY", "PROPFIND", "PROPPATCH", "PURGE", "QUERY", "REBIND", "REPORT", "SEARCH", "SOURCE"),
+    ("SUBSCRIBE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE"),
+)
+"""What a rule can be for: the methods that the HTTP parser of uvicorn (llhttp, in httptools) knows, without those of
+`NOT_ANY`. It refuses every other one with 400 before the gateway hears of it."""
+
+_KIND_ANSWERED: Final = "its kind is OPTIONS, which the gateway answers itself"
+_KIND_UNSERVED: Final = "its kind is no HTTP method that can be served"
 
 
 @attrs.frozen
@@ -56,8 +63,10 @@ def _read(rule: Any, outer: bool = True) -> Iterator[Rule]:
         http_method, path, problem = "", "", "names no HTTP method and path"
     elif pattern == "custom":
         http_method, path = rule.custom.kind.upper(), rule.custom.path
-        if http_method in _UNROUTABLE or not _TOKEN.fullmatch(http_method):
-            problem = "its kind is no HTTP method that can be served"
+        if http_method == "OPTIONS":  # else web pages' preflights would become calls
+            problem = _KIND_ANSWERED
+        elif http_method != ANY_METHOD and http_method not in SERVED_METHODS:
+            problem = _KIND_UNSERVED
     else:
         http_method, path = pattern.upper(), getattr(rule, pattern)
     if not outer and rule.additional_bindings:

@@ -1,7 +1,7 @@
 """All routes of the services behind the gateway."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Self
+from typing import Final, Self
 
 import attrs
 from google.protobuf.descriptor import MethodDescriptor
@@ -18,10 +18,14 @@ from imgateway.adapters.grpc.routing.rules import ANY_METHOD, COMMON_METHODS, NO
 from imgateway.adapters.grpc.routing.template import PathTemplate
 from imgateway.adapters.grpc.routing.trie import Captures, PathTrie
 from imgateway.adapters.grpc.schema import Loaded
+from imgateway.core.own_paths import is_own
 from imgateway.core.settings_grpc import ANY_SERVICE, GrpcSettings
 from imgateway.core.settings_problems import within
 from imgateway.errors import SettingsError
 from imgateway.rpc import RestRoute
+
+_OWN_METHODS: Final = ("GET", "HEAD", ANY_METHOD)
+"""Of rules that the gateway's own paths would hide, or most of what they are for."""
 
 
 @attrs.frozen(eq=False)
@@ -156,6 +160,8 @@ class _Building:
             template = PathTemplate.parse(rule.path).under(self.prefix)
         except ValueError as error:
             raise ValueError(f"the path {error}") from None
+        if rule.http_method in _OWN_METHODS and (path := template.only_path) is not None and is_own(path):
+            raise ValueError("the gateway keeps this path for itself")
         public, binder = rpc in self.public, self.binder
         return Route(
             rest=RestRoute(
@@ -186,7 +192,7 @@ class _Building:
         if not self._has_target(rpc):
             return f"{rpc}: its service is not in grpc.services"
         try:
-            return MessageCall.of(rpc, method, self.binder, rpc in self.public, _idempotent(method))
+            return MessageCall.of(rpc, method, self.binder, _idempotent(method))
         except ValueError as error:
             return f"{rpc}: {error}"
 

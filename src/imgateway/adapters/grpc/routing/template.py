@@ -73,9 +73,17 @@ class PathTemplate:
         """Read a rule's path.
 
         Raises:
-            ValueError: it does not follow the grammar; the message says where.
+            ValueError: it does not follow the grammar; the message goes on where "the path" begins.
         """
         return _Parser(text).template()
+
+    @property
+    def only_path(self) -> str | None:
+        """The one path that fits, decoded; None where there are wildcards, and so many paths."""
+        literals = [segment for segment in self.segments if isinstance(segment, str)]
+        if len(literals) < len(self.segments):
+            return None
+        return f"/{'/'.join(literals)}{':' if self.verb else ''}{self.verb}"
 
     def under(self, prefix: Sequence[str], /) -> "PathTemplate":
         """The same path below some literal segments; unchanged where it begins with them already."""
@@ -137,12 +145,12 @@ class _Parser:
                 continue
             if "/" in self.rest or ":" in self.rest[1:]:
                 raise ValueError("has something behind its verb")
-            verb = _literal(self.rest[1:], "the verb after ':'")
+            verb = _literal(self.rest[1:], "verb after ':'")
             break
         if len(self.segments) > MAX_TEMPLATE_SEGMENTS:
             raise ValueError(f"has more than {MAX_TEMPLATE_SEGMENTS} segments")
         if Wildcard.REST in self.segments[:-1]:
-            raise ValueError("'**' must be the last segment")
+            raise ValueError("has '**' before its last segment")
         names = [variable.name for variable in self.variables]
         for name in names:
             if names.count(name) > 1:
@@ -180,18 +188,18 @@ class _Parser:
 def _segment(text: str) -> Segment:
     if text in ("*", "**"):
         return Wildcard(text)
-    return _literal(text, "a segment")
+    return _literal(text, "segment")
 
 
 def _literal(text: str, what: str) -> str:
     if not text:
-        raise ValueError(f"{what} is empty")
+        raise ValueError(f"has an empty {what}")
     if _FORBIDDEN.search(text):
-        raise ValueError(f"{what} has a character that does not belong there")
+        raise ValueError(f"has a {what} with a character that does not belong there")
     try:
         return decoded(text) if text.isascii() else decoded(encoded_keeping_escapes(text))
     except ValueError as error:
-        raise ValueError(f"{what} {error}") from None
+        raise ValueError(f"has a {what} that {error}") from None
 
 
 def encoded_keeping_escapes(text: str, /) -> str:
