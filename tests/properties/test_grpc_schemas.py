@@ -69,13 +69,20 @@ def test_a_value_of_another_type_is_told(message: Message, data: st.DataObject) 
 @given(st.data())
 def test_described_numbers_are_taken(data: st.DataObject) -> None:
     """Of every numeric field what its schema allows is read: the bounds are the codec's own."""
-    properties = SCHEMAS["json"]["components"]["schemas"]["Kinds"]["properties"]
-    field = data.draw(st.sampled_from([f for f in KINDS.fields if "minimum" in properties[f.json_name]]))
-    schema = properties[field.json_name]
+    components = SCHEMAS["json"]["components"]["schemas"]
+    schemas = {
+        name: components[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+        for name, schema in components["Kinds"]["properties"].items()
+    }
+    field = data.draw(st.sampled_from([f for f in KINDS.fields if "minimum" in schemas[f.json_name]]))
+    schema = schemas[field.json_name]
     number = data.draw(st.integers(schema["minimum"], schema["maximum"]))
     for value in (number, schema["minimum"], schema["maximum"]):
+        assert not flaws("json", {field.json_name: str(value) if "pattern" in schema else value})
         CODECS["json"].decoder(KINDS)(json.dumps({field.json_name: value}).encode(), GetMessageClass(KINDS)())
     for value in (schema["minimum"] - 1, schema["maximum"] + 1):
         assert flaws("json", {field.json_name: value})
         with pytest.raises(FieldError):
             CODECS["json"].decoder(KINDS)(json.dumps({field.json_name: value}).encode(), GetMessageClass(KINDS)())
+        if "pattern" in schema:
+            assert flaws("json", {field.json_name: str(value)})

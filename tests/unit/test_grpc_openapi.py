@@ -33,7 +33,7 @@ def operations_of(made: Any) -> list[Any]:
     return [item[name] for item in made["paths"].values() for name in item if name != "parameters"]
 
 
-@pytest.mark.parametrize("names", [("library.proto",), ("back.proto",), ("broken.proto",)])
+@pytest.mark.parametrize("names", [("library.proto",), ("back.proto",), ("broken.proto",), ("promised.proto",)])
 @pytest.mark.parametrize("field_names", ["json", "proto"])
 def test_documents_are_valid(names: tuple[str, ...], field_names: str) -> None:
     validate(document(descriptors(*names), field_names=field_names))
@@ -122,11 +122,12 @@ class TestDescribed:
         assert fields["oldText"]["deprecated"] is True
         assert fields["reason"] == {"$ref": "#/components/schemas/Reason", "description": "Trailing words."}
         assert fields["answers"]["additionalProperties"] == {"$ref": "#/components/schemas/Note"}
-        assert fields["answers"]["propertyNames"] == {"pattern": "^-?[0-9]+$"}
+        assert fields["answers"]["propertyNames"] == {"$ref": "#/components/schemas/Int32Key"}
 
     def test_oneofs(self) -> None:
         assert "At most one of `name`, `number`." in self.schemas["Note"]["description"]
         assert self.schemas["Note"]["x-at-most-one"] == [["name", "number"]]
+        assert self.schemas["Note"]["not"] == {"required": ["name", "number"]}
 
     def test_values_of_enums(self) -> None:
         reason = self.schemas["Reason"]

@@ -40,7 +40,8 @@ def document_bytes(table: RouteTable, settings: GrpcSettings, /) -> bytes:
     comments, names = Comments(table.files), FieldNames()
     methods = [route.method for route in table.routes]
     roots = [message for method in methods for message in (method.input_type, method.output_type)]
-    schemas = Schemas(roots, comments, settings.field_names, taken=problems.NAMES)
+    closed = settings.unknown_fields == "reject"
+    schemas = Schemas(roots, comments, settings.field_names, taken=problems.NAMES, closed=closed)
     operations = Operations(schemas, comments, names, settings.identity_fields, Parameters(schemas, names))
     tags = _tags(methods)
     paths, left_out = _paths(table.routes, operations, tags)

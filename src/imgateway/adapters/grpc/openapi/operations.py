@@ -1,6 +1,6 @@
 """A route as an operation."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import attrs
@@ -13,7 +13,7 @@ from imgateway.adapters.grpc.openapi.problems import REQUEST_ID, STREAM_ERROR, r
 from imgateway.adapters.grpc.openapi.schemas import Schemas
 from imgateway.adapters.grpc.openapi.values import Schema
 from imgateway.adapters.grpc.routing import Route
-from imgateway.adapters.grpc.routing.fields import FieldNames
+from imgateway.adapters.grpc.routing.fields import FieldNames, FieldPath
 from imgateway.adapters.grpc.routing.identity import identity_fields
 
 SECURITY: Final = "bearer"
@@ -53,28 +53,33 @@ class Operations:
         message = method.input_type
         hidden = () if rest.public else identity_fields(message, self.identity_fields)
         parameters = self.parameters.in_path(path, message, hidden)
+        in_path = [self.names.path(message, variable.field_path) for variable in route.template.variables]
         if route.body != "*" and not rest.client_streaming:
-            bound = [self.names.path(message, variable.field_path) for variable in route.template.variables]
+            elsewhere = [*_excluded(in_path), *((field,) for field in hidden)]
             if route.body:
-                bound.append(self.names.path(message, (route.body,)))
-            bound += [(field,) for field in hidden]
-            parameters += self.parameters.in_query(message, bound)
+                elsewhere.append(self.names.path(message, (route.body,)))
+            parameters += self.parameters.in_query(message, in_path, elsewhere)
         if parameters:
             made["parameters"] = parameters
         if rest.client_streaming:
             return {**made, "responses": refusals_of(rest)}
         if route.body:
-            made["requestBody"] = {"content": {_JSON: {"schema": self._body(route, message, hidden)}}}
+            made["requestBody"] = self._body(route, message, in_path, hidden)
         answer = {"description": "The answer.", "headers": dict(REQUEST_ID), "content": self._answer(route)}
         return {**made, "responses": {"200": answer, **refusals_of(rest)}}
 
-    def _body(self, route: Route, message: Descriptor, hidden: Collection[FieldDescriptor]) -> Schema:
+    def _body(
+        self, route: Route, message: Descriptor, in_path: list[FieldPath], hidden: Collection[FieldDescriptor]
+    ) -> Schema:
         if route.body != "*":
-            return self.schemas.value(self.names.path(message, (route.body,))[0])
-        paths = [self.names.path(message, variable.field_path) for variable in route.template.variables]
-        gone = {path[0].name for path in paths if len(path) == 1}
-        gone |= {field.name for field in hidden}
-        return self.schemas.members(message, without=gone) if gone else self.schemas.message(message)
+            field = self.names.path(message, (route.body,))[0]
+            schema, required = self.schemas.value(field), field.is_required
+        else:
+            gone = {path[0].name for path in (*in_path, *_excluded(in_path)) if len(path) == 1}
+            gone |= {field.name for field in hidden}
+            schema = self.schemas.members(message, without=gone) if gone else self.schemas.message(message)
+            required = any(field.is_required and field.name not in gone for field in message.fields)
+        return {**({"required": True} if required else {}), "content": {_JSON: {"schema": schema}}}
 
     def _answer(self, route: Route) -> Schema:
         output = route.method.output_type
@@ -95,3 +100,12 @@ class Operations:
             "application/x-ndjson": {"schema": line},
             "text/event-stream": {"schema": {"description": _SSE_NOTE, "anyOf": [answer]}},
         }
+
+
+def _excluded(in_path: list[FieldPath]) -> Iterator[FieldPath]:
+    """What can't be given together with what the path always has: the other members of its oneofs."""
+    for path in in_path:
+        for index, field in enumerate(path):
+            if field.containing_oneof is not None:
+                others = (other for other in field.containing_oneof.fields if other.number != field.number)
+                yield from ((*path[:index], other) for other in others)

@@ -8,8 +8,8 @@ import attrs
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from imgateway.adapters.grpc.openapi.paths import OpenApiPath, PathParameter
-from imgateway.adapters.grpc.openapi.schemas import Schemas
-from imgateway.adapters.grpc.openapi.values import Schema, is_text, well_known
+from imgateway.adapters.grpc.openapi.schemas import NULL_VALUE, Schemas
+from imgateway.adapters.grpc.openapi.values import Schema, has_own_form, is_text
 from imgateway.adapters.grpc.routing import Variable, Wildcard
 from imgateway.adapters.grpc.routing.fields import FieldNames, FieldPath, numbers
 
@@ -61,22 +61,36 @@ class Parameters:
         """
         return [self._in_path(parameter, message, hidden) for parameter in path.parameters]
 
-    def in_query(self, message: Descriptor, bound: Collection[FieldPath], /) -> list[Schema]:
+    def in_query(
+        self, message: Descriptor, in_path: Collection[FieldPath], elsewhere: Collection[FieldPath], /
+    ) -> list[Schema]:
         """The fields of a request that go into its query.
 
         Args:
             message: the request.
-            bound: fields that the path or the body has, or that are the gateway's to set.
+            in_path: fields that the path has.
+            elsewhere: further ones that the query can't have: of the body, and the gateway's to set.
         """
-        taken = [numbers(path) for path in bound]
-        return [self._in_query(path) for path in islice(_leaves(message, (), taken), MAX_QUERY_PARAMETERS)]
+        taken = [numbers(path) for path in (*in_path, *elsewhere)]
+        leaves = islice(_leaves(message, (), taken), MAX_QUERY_PARAMETERS)
+        return [self._in_query(path, in_path) for path in leaves]
 
     def _joined(self, path: FieldPath) -> str:
-        return ".".join(map(self.schemas.name, path))
+        return ".".join(map(self._name, path))
+
+    def _name(self, field: FieldDescriptor) -> str:
+        """As the document calls it, but where the gateway would find another field by that, or none."""
+        name = self.schemas.name(field)
+        found = field.containing_type and self.names.field(field.containing_type, name)
+        return name if found and found.number == field.number and "." not in name else field.name
 
     def _field(self, path: FieldPath) -> Schema:
         """A field without what only a body can mean."""
-        schema = self.schemas.field(path[-1])
+        field = path[-1]
+        schema = self.schemas.field(field)
+        if field.enum_type is not None and field.enum_type.full_name == NULL_VALUE:
+            name = {"type": "string", "enum": ["NULL_VALUE"]}
+            schema |= {"items": name} if field.is_repeated else name
         return {key: value for key, value in schema.items() if key not in ("readOnly", "writeOnly")}
 
     def _in_path(self, parameter: PathParameter, message: Descriptor, hidden: Collection[FieldDescriptor]) -> Schema:
@@ -100,22 +114,35 @@ class Parameters:
         if parameter.rest:
             notes.append("May be several segments, with slashes between them.")
             made["x-several-segments"] = True
-        elif schema.get("type") == "string" and "pattern" not in schema:
+        elif schema.get("type") == "string" and "enum" not in schema:
             schema["minLength"] = 1
         if text := "\n\n".join(filter(None, notes)):
             made["description"] = text
         return {**made, "schema": schema}
 
-    def _in_query(self, path: FieldPath) -> Schema:
+    def _in_query(self, path: FieldPath, in_path: Collection[FieldPath]) -> Schema:
         schema = self._field(path)
         made: Schema = {"name": self._joined(path), "in": "query"}
-        if "description" in schema:
-            made["description"] = schema.pop("description")
+        if _is_required(path, in_path):
+            made["required"] = True
+        notes = [schema.pop("description", "")]
+        if path[-1].is_required and "required" not in made:
+            notes.append(f"Required with any other field of `{self._joined(path[:-1])}`.")
+        if text := "\n\n".join(filter(None, notes)):
+            made["description"] = text
         if schema.pop("deprecated", False):
             made["deprecated"] = True
         if path[-1].is_repeated:
             made |= {"style": "form", "explode": True}
         return {**made, "schema": schema}
+
+
+def _is_required(path: FieldPath, in_path: Collection[FieldPath]) -> bool:
+    """Whether there is no request without a field: all that it is in are always there, required or by the path."""
+    given = {numbers(other[:end]) for other in in_path for end in range(1, len(other))}
+    return path[-1].is_required and all(
+        path[end - 1].is_required or numbers(path[:end]) in given for end in range(1, len(path))
+    )
 
 
 def _leaves(message: Descriptor, outer: FieldPath, taken: list[tuple[int, ...]]) -> Iterator[FieldPath]:
@@ -130,7 +157,7 @@ def _leaves(message: Descriptor, outer: FieldPath, taken: list[tuple[int, ...]])
         elif (
             not field.is_repeated
             and len(path) < MAX_QUERY_DEPTH
-            and well_known(inner.full_name) is None
+            and not has_own_form(inner.full_name)
             and all(inner != each.containing_type for each in path)
         ):
             yield from _leaves(inner, path, taken)

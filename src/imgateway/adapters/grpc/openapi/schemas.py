@@ -2,13 +2,25 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from typing import Literal
+from typing import Final, Literal
 
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from imgateway.adapters.grpc.openapi.comments import Comments
-from imgateway.adapters.grpc.openapi.values import Schema, enumeration, map_keys, scalar, well_known
+from imgateway.adapters.grpc.openapi.values import (
+    COMMON,
+    Schema,
+    common_message,
+    common_scalar,
+    enumeration,
+    has_own_form,
+    map_keys,
+    scalar,
+    well_known,
+)
+
+NULL_VALUE: Final = "google.protobuf.NullValue"
 
 
 class Schemas:
@@ -18,6 +30,7 @@ class Schemas:
         roots: the messages of all methods. A type is called by its name without the package where no other one
             here is called so, else by its full name.
         taken: names that are not free.
+        closed: whether members that are no fields are refused.
     """
 
     def __init__(
@@ -26,9 +39,12 @@ class Schemas:
         comments: Comments,
         field_names: Literal["json", "proto"],
         taken: Collection[str] = (),
+        *,
+        closed: bool = False,
     ) -> None:
         self._comments = comments
         self._json = field_names == "json"
+        self._closed = closed
         self._names = _named(_reachable(roots), taken)
         self._made: dict[str, Schema] = {}
         self._referred: list[tuple[str, Descriptor]] = []
@@ -48,9 +64,12 @@ class Schemas:
 
     def message(self, message: Descriptor, /) -> Schema:
         """A message: a reference, or what stands for a well-known type."""
+        common = common_message(message.full_name)
+        if common is not None:
+            return self._common(common)
         known = well_known(message.full_name)
         if known is not None:
-            return known
+            return self._shut(known) if message.full_name == "google.protobuf.Empty" else known
         name = self._names[message.full_name]
         if name not in self._made:
             self._made[name] = {}
@@ -67,11 +86,13 @@ class Schemas:
             schema["description"] = text
         if choices:
             schema["x-at-most-one"] = choices
+            refused = [_two_of(names) for names in choices]
+            schema["not"] = refused[0] if len(refused) == 1 else {"anyOf": refused}
         if fields:
             schema["properties"] = {self.name(field): self.field(field) for field in fields}
         if required := [self.name(field) for field in fields if field.is_required]:
             schema["required"] = required
-        return _marked(schema, message.GetOptions().deprecated)
+        return _marked(self._shut(schema), message.GetOptions().deprecated)
 
     def field(self, field: FieldDescriptor, /) -> Schema:
         """A field's value with what is said about it."""
@@ -97,6 +118,8 @@ class Schemas:
             return {"type": "array", "items": self.single(field)}
         keys = map_keys(entry.fields_by_number[1].type)
         schema: Schema = {"type": "object", "additionalProperties": self.single(entry.fields_by_number[2])}
+        if isinstance(keys, str):
+            keys = self._common(keys)
         return schema if keys is None else schema | {"propertyNames": keys}
 
     def single(self, field: FieldDescriptor, /) -> Schema:
@@ -105,10 +128,19 @@ class Schemas:
             return self.message(field.message_type)
         if field.enum_type is not None:
             return self._enum(field.enum_type)
-        return scalar(field.type)
+        common = common_scalar(field.type)
+        return scalar(field.type) if common is None else self._common(common)
+
+    def _common(self, full_name: str) -> Schema:
+        name = self._names[full_name]
+        self._made.setdefault(name, COMMON[full_name]())
+        return {"$ref": f"#/components/schemas/{name}"}
+
+    def _shut(self, schema: Schema) -> Schema:
+        return {**schema, "additionalProperties": False} if self._closed else schema
 
     def _enum(self, enum: EnumDescriptor) -> Schema:
-        if enum.full_name == "google.protobuf.NullValue":
+        if enum.full_name == NULL_VALUE:
             return {"type": "null"}
         name = self._names[enum.full_name]
         if name not in self._made:
@@ -132,26 +164,44 @@ def _marked(schema: Schema, deprecated: bool) -> Schema:
     return schema | {"deprecated": True} if deprecated else schema
 
 
-def _reachable(roots: Iterable[Descriptor]) -> dict[str, Descriptor | EnumDescriptor]:
-    found: dict[str, Descriptor | EnumDescriptor] = {}
+def _two_of(names: list[str]) -> Schema:
+    """Matches objects with two or more of these members, which must be at least two. Grows no faster than they do."""
+    if len(names) == 2:
+        return {"required": names}
+    each = [{"required": [name]} for name in names]
+    return {"anyOf": each, "not": {"oneOf": each}}
+
+
+def _reachable(roots: Iterable[Descriptor]) -> dict[str, str]:
+    """The full names of all types, and of what is common, with their packages."""
+    found: dict[str, str] = {}
     waiting = list(roots)
+
+    def add_common(name: str | None) -> None:
+        if name is not None:
+            found[name] = name.rpartition(".")[0]
+
     while waiting:
         message = waiting.pop()
-        if message.full_name in found or well_known(message.full_name) is not None:
+        add_common(common_message(message.full_name))
+        if message.full_name in found or has_own_form(message.full_name):
             continue
-        found[message.full_name] = message
+        found[message.full_name] = message.file.package
         for field in message.fields:
+            add_common(common_scalar(field.type))
             if field.message_type is not None:
                 waiting.append(field.message_type)
             elif field.enum_type is not None:
-                found[field.enum_type.full_name] = field.enum_type
+                found[field.enum_type.full_name] = field.enum_type.file.package
+        if message.GetOptions().map_entry:
+            keys = map_keys(message.fields_by_number[1].type)
+            add_common(keys if isinstance(keys, str) else None)
     return found
 
 
-def _named(types: dict[str, Descriptor | EnumDescriptor], taken: Collection[str]) -> dict[str, str]:
+def _named(types: dict[str, str], taken: Collection[str]) -> dict[str, str]:
     short = {}
-    for full_name, descriptor in types.items():
-        package = descriptor.file.package
+    for full_name, package in types.items():
         short[full_name] = full_name.removeprefix(f"{package}.") if package else full_name
     counts = Counter([*short.values(), *taken])
     # A type outside any package has no other name; an underscore can't come last in a style-conforming one.
