@@ -85,6 +85,13 @@ def test_routes_are_listed_found_and_tried(docs: Docs) -> None:
     assert docs.complaints == []
 
 
+def test_texts_of_numbers_are_told_as_what_they_are(docs: Docs) -> None:
+    listing = docs.operation("ConversationService_GetMessages")
+    after = listing.get_by_label("startSeqId")
+    expect(after).to_have_attribute("placeholder", "string (int64)")
+    expect(after).to_have_attribute("inputmode", "numeric")
+
+
 def test_nothing_fits(docs: Docs) -> None:
     page = docs.page
     expect(page.locator("details.operation").first).to_be_visible()

@@ -1,4 +1,5 @@
 // Out of what somebody filled in: an address, and the same as a command line.
+import { resolved } from "./document.js";
 import { element } from "./elements.js";
 import { namesOf, typeOf } from "./schemas.js";
 
@@ -11,7 +12,8 @@ export function valueInput(api, parameter) {
   if (schema.type === "array") {
     return element("textarea", { rows: 2, spellcheck: "false", placeholder: `${typeOf(api, schema.items)}, one a line` });
   }
-  const numeric = ["integer", "number"].some((type) => [schema.type].flat().includes(type));
+  const [found] = resolved(api, schema);
+  const numeric = ["integer", "number"].some((type) => [found.type].flat().includes(type));
   return element("input", {
     required: required === true,
     spellcheck: "false",

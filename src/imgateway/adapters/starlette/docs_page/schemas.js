@@ -7,7 +7,7 @@ const DEEPEST = 8;
 
 export function typeOf(api, schema) {
   const [found, name] = resolved(api, schema);
-  if (name) return name;
+  if (name && !isText(found)) return name;
   const choices = found.anyOf ?? found.oneOf;
   if (choices) {
     // Numbers that JSON does not have are texts; that a number may be one is no other type.
@@ -21,6 +21,8 @@ export function typeOf(api, schema) {
   return found.format ? `${type} (${found.format})` : type;
 }
 
+// What is one text or number has a name only so that its pattern stands in one place.
+const isText = (schema) => [schema.type].flat()[0] === "string" && !schema.enum;
 const isMap = (schema) => Boolean(schema.additionalProperties) && !schema.properties;
 
 // The names of an enum, or null.
