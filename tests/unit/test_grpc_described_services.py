@@ -15,8 +15,9 @@ from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: p
 from tests.grpc_servers import running_server
 
 from imgateway.adapters.grpc import GrpcTranscoder
+from imgateway.adapters.memory import MemoryServiceRegistry
 from imgateway.core.settings_grpc import GrpcServiceSettings, GrpcSettings
-from imgateway.model import Identity, UserId
+from imgateway.model import Identity, ServiceInstance, UserId
 from imgateway.rpc import RestProblem
 from imgateway.testing import TranscoderSuite
 
@@ -107,6 +108,47 @@ async def test_a_reason_is_logged_when_it_is_a_new_one(
         await eventually(lambda: serves(transcoder, "bad"), "it has thought better of it")
     said = [record.message for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
     assert said == ["a service's description can't be used", "a service does not say what it offers"]
+
+
+@pytest.mark.anyio
+async def test_an_error_that_says_nothing_is_logged_too(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def reflect(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("imgateway.adapters.grpc.transcoder.reflect", reflect)
+    async with transcoding({"good": GOOD}):
+        await eventually(lambda: any(record.exc_info for record in caplog.records), "it is logged")
+
+
+@pytest.mark.anyio
+async def test_a_new_instance_is_asked_at_once_however_long_the_one_before_did_not_answer_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("imgateway.core.retrying.FIRST_PAUSE_SECONDS", 3600.0)
+    asked = asyncio.Event()
+
+    def answer(_: ServerReflectionRequest) -> bytes:
+        asked.set()
+        return b"\xff"
+
+    registry = MemoryServiceRegistry()
+    settings = GrpcSettings(reflection=True, services={"*": GrpcServiceSettings(discover="service")})
+    async with (
+        running_server(answering(answer)) as bad,
+        running_server(GOOD) as good,
+        GrpcTranscoder.open(settings, registry.resolver()) as transcoder,
+    ):
+        await registry.registrar().register(found_at(bad))
+        await asked.wait()
+        await registry.registrar().register(found_at(good))
+        await eventually(lambda: serves(transcoder, "good"), "the new one is served")
+
+
+def found_at(address: str) -> ServiceInstance:
+    host, _, port = address.rpartition(":")
+    return ServiceInstance("service", port, host, int(port))
 
 
 @pytest.mark.anyio

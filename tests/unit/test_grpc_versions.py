@@ -23,6 +23,7 @@ pytestmark = pytest.mark.anyio
 
 eventually = TranscoderSuite().eventually
 VERSIONS = ("one", "two")
+BRIEF_CONNECTIONS = {"grpc.max_connection_age_ms": 300, "grpc.max_connection_age_grace_ms": 100}
 
 
 @attrs.define(eq=False)
@@ -126,13 +127,15 @@ async def test_one_that_ends_and_is_found_still_counts_no_more(deployed: Deploym
     await deployed.becomes("one")
 
 
-async def test_a_connection_that_is_renewed_makes_no_instance_newer(deployed: Deployment) -> None:
-    await deployed.come("one", **{"grpc.max_connection_age_ms": 300, "grpc.max_connection_age_grace_ms": 100})
-    await deployed.becomes("one")
-    await deployed.come("two")
-    await deployed.becomes("two")
+@pytest.mark.parametrize("renewing", VERSIONS)
+async def test_a_connection_that_is_renewed_makes_no_instance_newer_or_older(
+    deployed: Deployment, renewing: str
+) -> None:
+    for version in VERSIONS:
+        await deployed.come(version, **(BRIEF_CONNECTIONS if version == renewing else {}))
+        await deployed.becomes(version)
     asked = dict(deployed.asked)
-    # Each end of a connection of the old one's, in order, is a reason to ask again, and the new one is asked.
+    # Each end of a connection, in order, is a reason to ask again, and the new one is asked.
     await eventually(lambda: deployed.asked["two"] >= asked["two"] + 5, "the new one was asked again and again")
     assert deployed.asked["one"] == asked["one"]
     assert await deployed.served() == "two"

@@ -31,10 +31,14 @@ class Backoff:
         """Begin with the shortest pause again."""
         self._next = FIRST_PAUSE_SECONDS
 
+    def seconds(self) -> float:
+        """How long to wait now; the next pause is longer."""
+        now, self._next = self._next, min(2 * self._next, LONGEST_PAUSE_SECONDS)
+        return now * random.uniform(0.5, 1.0)
+
     async def pause(self) -> None:
-        """Wait; the next pause is longer."""
-        await anyio.sleep(self._next * random.uniform(0.5, 1.0))
-        self._next = min(2 * self._next, LONGEST_PAUSE_SECONDS)
+        """Wait for so long."""
+        await anyio.sleep(self.seconds())
 
 
 async def until_available(what: str, attempt: Callable[[], Awaitable[ResultT]], /) -> ResultT:

@@ -146,11 +146,15 @@ class GrpcTranscoder:
                 found = await reflect(channel, seconds=REFLECTION_SECONDS)
                 await self._described_by(place, found)
             except Exception as error:  # whatever one server says, the others' routes and the gateway live on
-                if str(error) != said:
+                if repr(error) != said:
                     _log_undescribed(error, where)
-                said = str(error)
-                await backoff.pause()
-                asked.set()
+                said = repr(error)
+                try:
+                    async with asyncio.timeout(backoff.seconds()):
+                        await asked.wait()
+                    backoff = Backoff()  # an instance has come or gone
+                except TimeoutError:
+                    asked.set()
             else:
                 backoff, said = Backoff(), ""
 

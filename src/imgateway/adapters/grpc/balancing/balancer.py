@@ -146,9 +146,9 @@ class GrpcBalancer:
         return GrpcStream(call, rpc, ended)
 
     def channel(self) -> grpc.aio.Channel | None:
-        """The channel of the newest instance that is connected: of the one that came, or came back, last."""
-        connected = [endpoint for endpoint in self._all if endpoint.connected]
-        return max(connected, key=lambda endpoint: endpoint.ready_at).channel if connected else None
+        """The channel of the newest instance that is there: of the one that came, or came back from an outage, last."""
+        there = [endpoint for endpoint in self._all if endpoint.there]
+        return max(there, key=lambda endpoint: endpoint.ready_at).channel if there else None
 
     async def aclose(self) -> None:
         """Part from all instances; calls under way are cancelled. Idempotent."""
@@ -262,7 +262,9 @@ class GrpcBalancer:
             endpoint.start(self._tasks, self._heard)
         self._refused = refused
         self._all = tuple(self._endpoints.values())
-        self._heard(came_or_went=bool(gone))
+        self._changed.set()
+        if gone:
+            self._on_newest()
 
     def _heard(self, came_or_went: bool) -> None:
         self._changed.set()

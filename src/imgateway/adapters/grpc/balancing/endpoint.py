@@ -80,6 +80,11 @@ class Endpoint:
         return made
 
     @property
+    def there(self) -> bool:
+        """Whether it came and has not gone since: a connection that is only being renewed is no absence."""
+        return self.connected or (self.connecting and self.ready_at > 0.0)
+
+    @property
     def reachable(self) -> bool:
         """Whether it is connected and says that it serves."""
         return self.connected and self.health.serving is True
@@ -141,7 +146,10 @@ class Endpoint:
             self._ejection.forgive(now)
 
     def start(self, tasks: asyncio.TaskGroup, on_change: Callable[[bool], None]) -> None:
-        """Keep it connected and know how it is, until it is closed; `on_change` hears whether it came or went."""
+        """Keep it connected and know how it is, until it is closed.
+
+        `on_change` hears whether it came, for the first time or again, or went.
+        """
         self._connecting = tasks.create_task(self._ever_again(lambda: self.watch_connection(on_change)))
         self._asking = (
             tasks.create_task(self._ever_again(self.health.watch)),
@@ -162,15 +170,16 @@ class Endpoint:
         loop = asyncio.get_running_loop()
         while not self._closed:
             state = self.channel.get_state(try_to_connect=True)
-            was, self.connected = self.connected, state is _READY
-            if self.connected and not was:
-                if not (self.connecting and self.ready_at):
+            there, was, self.connected = self.there, self.connected, state is _READY
+            new = self.connected and not was
+            if new:
+                if not there:
                     self.ready_at = loop.time()
                 self._owes_since = None
                 self.health.connected()
             # Servers end connections in order (GOAWAY): until another attempt fails, that is no outage.
             self.connecting = not self.connected and state is not _FAILED and (was or self.connecting)
-            on_change(self.connected is not was)
+            on_change(new or (there and not self.there))
             await self.channel.wait_for_state_change(state)
 
     async def watch_life(self) -> None:
