@@ -13,7 +13,7 @@ from tests.grpc_protos import descriptors
 from tests.grpc_routes import EVERYWHERE, bound, table_of
 
 from imgateway.adapters.grpc.field_error import FieldError
-from imgateway.adapters.grpc.openapi import document_bytes
+from imgateway.adapters.grpc.openapi import document_bytes, numerals
 from imgateway.adapters.grpc.openapi.numerals import pattern
 from imgateway.core.settings_grpc import GrpcSettings
 
@@ -254,6 +254,21 @@ def test_what_is_common_makes_way_for_messages_of_that_name(package: str) -> Non
     message = f"{package}.Int64" if package else "Int64_"
     assert schemas[message]["properties"]["many"] == {"$ref": "#/components/schemas/imgateway.Int64"}
     assert schemas["imgateway.Int64"]["format"] == "int64"
+
+
+def test_what_is_common_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counted(low: int, high: int) -> str:
+        made.append((low, high))
+        return pattern(low, high)
+
+    monkeypatch.setattr(numerals, "pattern", counted)
+    files = chained("c", 2)
+    for number in range(10, 60):
+        files.file[0].message_type[0].field.add(name=f"n{number}", number=number, type=3, label=1)
+    assert len(document(files)["components"]["schemas"]["T0"]["properties"]) == 52
+    assert made == [(-(2**63), 2**63 - 1)]
 
 
 def test_only_what_is_referred_to_is_there() -> None:

@@ -133,7 +133,8 @@ class Schemas:
 
     def _common(self, full_name: str) -> Schema:
         name = self._names[full_name]
-        self._made.setdefault(name, COMMON[full_name]())
+        if name not in self._made:
+            self._made[name] = COMMON[full_name]()
         return {"$ref": f"#/components/schemas/{name}"}
 
     def _shut(self, schema: Schema) -> Schema:
