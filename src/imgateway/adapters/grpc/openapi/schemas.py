@@ -11,6 +11,7 @@ from imgateway.adapters.grpc.openapi.comments import Comments
 from imgateway.adapters.grpc.openapi.values import (
     COMMON,
     Schema,
+    common_key,
     common_message,
     common_scalar,
     enumeration,
@@ -116,10 +117,10 @@ class Schemas:
         entry = field.message_type
         if entry is None or not entry.GetOptions().map_entry:
             return {"type": "array", "items": self.single(field)}
-        keys = map_keys(entry.fields_by_number[1].type)
+        key_type = entry.fields_by_number[1].type
         schema: Schema = {"type": "object", "additionalProperties": self.single(entry.fields_by_number[2])}
-        if isinstance(keys, str):
-            keys = self._common(keys)
+        common = common_key(key_type)
+        keys = map_keys(key_type) if common is None else self._common(common)
         return schema if keys is None else schema | {"propertyNames": keys}
 
     def single(self, field: FieldDescriptor, /) -> Schema:
@@ -195,8 +196,7 @@ def _reachable(roots: Iterable[Descriptor]) -> dict[str, str]:
             elif field.enum_type is not None:
                 found[field.enum_type.full_name] = field.enum_type.file.package
         if message.GetOptions().map_entry:
-            keys = map_keys(message.fields_by_number[1].type)
-            add_common(keys if isinstance(keys, str) else None)
+            add_common(common_key(message.fields_by_number[1].type))
     return found
 
 

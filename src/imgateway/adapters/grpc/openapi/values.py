@@ -180,6 +180,13 @@ def common_scalar(field_type: int, /) -> str | None:
     return _COMMON_SCALARS.get(field_type)
 
 
+def common_key(field_type: int, /) -> str | None:
+    """Which of `COMMON` the members of a map are called after."""
+    if field_type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BOOL):
+        return None
+    return common_scalar(field_type) or (UINT32_KEY if scalar(field_type)["minimum"] == 0 else INT32_KEY)
+
+
 def has_own_form(full_name: str, /) -> bool:
     """Whether a message is written otherwise than as an object of its fields."""
     return full_name in _COMMON_MESSAGES or full_name in _TEXTS or full_name in _OTHERS
@@ -202,11 +209,6 @@ def enumeration(enum: EnumDescriptor, /) -> Schema:
     return {"anyOf": [{"type": "string", "enum": names}, numbers]}
 
 
-def map_keys(field_type: int, /) -> Schema | str | None:
-    """What the members of a map must be called, by itself or one of `COMMON`; None where anything goes."""
-    if field_type == FieldDescriptor.TYPE_STRING:
-        return None
-    if field_type == FieldDescriptor.TYPE_BOOL:
-        return {"enum": ["true", "false"]}
-    common = common_scalar(field_type)
-    return common or (UINT32_KEY if scalar(field_type)["minimum"] == 0 else INT32_KEY)
+def map_keys(field_type: int, /) -> Schema | None:
+    """What the members of a map must be called; None where anything goes, or what is `common_key`."""
+    return {"enum": ["true", "false"]} if field_type == FieldDescriptor.TYPE_BOOL else None
