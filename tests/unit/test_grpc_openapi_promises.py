@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from tests.grpc_files import chained
@@ -239,21 +239,53 @@ def test_members_that_are_no_fields_are_not_allowed_where_they_are_refused() -> 
     assert body["additionalProperties"] is False
 
 
-@pytest.mark.parametrize("package", ["c", ""])
-def test_what_is_common_makes_way_for_messages_of_that_name(package: str) -> None:
-    files = chained("c", 1)
-    file = files.file[0]
+def asking(full_name: str) -> FileDescriptorProto:
+    """A file with a method for a message of that name, whose one field tells which one it is."""
+    package, _, name = full_name.rpartition(".")
+    told = full_name.replace(".", "_").lower()
+    file = chained(told, 1).file[0]
     file.package = package
-    file.message_type[0].name = "Int64"
+    message, service = file.message_type[0], file.service[0]
+    message.name, message.field[0].name, message.field[0].json_name = name, told, told
+    service.name = f"{name}Service"
+    service.method[0].input_type = service.method[0].output_type = f".{full_name}"
+    return file
+
+
+@pytest.mark.parametrize("full_name", ["c.Int64", "Int64", "imgateway.Int64"])
+def test_what_is_common_makes_way_for_messages_of_that_name(full_name: str) -> None:
+    file = asking(full_name)
     file.message_type[0].field.add(name="many", number=2, type=3, label=1)
-    prefix = f".{package}" if package else ""
-    file.service[0].method[0].input_type = file.service[0].method[0].output_type = f"{prefix}.Int64"
-    made = document(files)
+    made = document(FileDescriptorSet(file=[file]))
     validate(made)
     schemas = made["components"]["schemas"]
-    message = f"{package}.Int64" if package else "Int64_"
-    assert schemas[message]["properties"]["many"] == {"$ref": "#/components/schemas/imgateway.Int64"}
-    assert schemas["imgateway.Int64"]["format"] == "int64"
+    assert schemas[full_name]["properties"]["many"] == {"$ref": "#/components/schemas/imgateway-Int64"}
+    assert schemas["imgateway-Int64"]["format"] == "int64"
+
+
+@pytest.mark.parametrize(
+    ("full_names", "names"),
+    [
+        (["a.Only"], ["Only"]),
+        (["a.Twice", "b.Twice", "Twice"], ["a.Twice", "b.Twice", "Twice"]),
+        (["a.Problem", "Problem", "Problem_type"], ["a.Problem", "Problem-type", "Problem_type"]),
+        (["Outer.Inner"], ["Inner"]),
+        (["Outer.Inner", "b.Inner"], ["Outer.Inner", "b.Inner"]),
+    ],
+)
+def test_every_type_has_a_name_of_its_own(full_names: list[str], names: list[str]) -> None:
+    nested = asking("p.Outer")
+    outer = nested.message_type[0]
+    outer.nested_type.add(name="Inner").field.add(name="nested", number=1, type=9, label=1)
+    outer.field.add(name="inner", number=2, type=11, label=1, type_name=".p.Outer.Inner")
+    made = document(FileDescriptorSet(file=[nested, *map(asking, full_names)]))
+    validate(made)
+    schemas = made["components"]["schemas"]
+    found = {field: name for name, schema in schemas.items() for field in schema.get("properties", ())}
+    assert [found[name.replace(".", "_").lower()] for name in full_names] == names
+    assert found["nested"] == ("p.Outer.Inner" if "Outer.Inner" in full_names else "Outer.Inner")
+    assert "code" in schemas["Problem"]["properties"]
+    assert len(schemas) == len(full_names) + 4
 
 
 def test_what_is_common_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:

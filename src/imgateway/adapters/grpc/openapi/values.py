@@ -70,10 +70,13 @@ _SCALARS: Final[Mapping[int, Callable[[], Schema]]] = MappingProxyType(
     }
 )
 
-INT64: Final = "imgateway.Int64"
-UINT64: Final = "imgateway.UInt64"
-INT32_KEY: Final = "imgateway.Int32Key"
-UINT32_KEY: Final = "imgateway.UInt32Key"
+OWN: Final = "imgateway-"
+"""Before the names of what has none in a proto: with a hyphen, so that no type can be called so."""
+
+INT64: Final = f"{OWN}Int64"
+UINT64: Final = f"{OWN}UInt64"
+INT32_KEY: Final = f"{OWN}Int32Key"
+UINT32_KEY: Final = f"{OWN}UInt32Key"
 _TIMESTAMP: Final = "google.protobuf.Timestamp"
 _DURATION: Final = "google.protobuf.Duration"
 
