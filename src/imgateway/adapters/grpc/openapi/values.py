@@ -1,7 +1,8 @@
 """Values in their proto3 JSON form (protobuf.dev/programming-guides/json), as schemas.
 
 Each takes what answers have and what requests may have: a 64-bit integer is answered as a string and taken as both.
-None promises what the codec refuses: it may take more than is said here, such as `1e3` for an integer, but never less.
+The codec may take more than is said here, such as `1e3` for an integer. It takes less only by rules that no schema can
+express, such as that a date must exist; docs/reference/rest.md names them.
 """
 
 from collections.abc import Callable, Mapping
