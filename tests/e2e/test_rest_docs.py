@@ -10,6 +10,11 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect, sync_play
 from tests.e2e.browser import CHROMIUM
 from tests.e2e.demo_process import running_demo
 from tests.e2e.test_demo_chat import ARGUMENTS
+from tests.grpc_protos import descriptors
+from tests.grpc_routes import EVERYWHERE, table_of
+
+from imgateway.adapters.grpc.openapi import document_bytes
+from imgateway.core.settings_grpc import GrpcSettings
 
 DEVICE = '{"clientInfo": {"deviceId": "0123456789abcdef0"}}'
 
@@ -90,6 +95,30 @@ def test_texts_of_numbers_are_told_as_what_they_are(docs: Docs) -> None:
     after = listing.get_by_label("startSeqId")
     expect(after).to_have_attribute("placeholder", "string (int64)")
     expect(after).to_have_attribute("inputmode", "numeric")
+
+
+def test_it_is_told_how_durations_are_written(docs: Docs) -> None:
+    files = descriptors("promised.proto")
+    made = document_bytes(table_of(files), GrpcSettings(services=EVERYWHERE))
+    docs.page.route("**/openapi.json", lambda route: route.fulfill(body=made, content_type="application/json"))
+    docs.page.reload()
+    found = docs.page.locator("details#Promises_Say")
+    found.locator("summary").first.click()
+    parameters, answer = (found.locator("dl.members").nth(index) for index in (0, 1))
+    for members in (parameters, answer):
+        expect(text_of(members, "lasts")).to_have_text(["How long it was.", "Seconds, like 1.5s."])
+        expect(text_of(members, "rests")).to_have_text(["Seconds, like 1.5s."])
+        expect(text_of(members, "manyLasts")).to_have_text(["Seconds, like 1.5s."])
+        expect(text_of(members, "mask")).to_have_text(["Names of fields in camel case, with commas between them."])
+        expect(text_of(members, "i64")).to_have_count(0)
+    assert docs.complaints == []
+
+
+def text_of(members: Locator, name: str) -> Locator:
+    """The paragraphs on a member or parameter."""
+    return (
+        members.locator("dt", has_text=re.compile(f"^{name}$")).locator("xpath=following-sibling::dd[1]").locator("p")
+    )
 
 
 def test_nothing_fits(docs: Docs) -> None:

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 from tests.grpc_files import chained
@@ -13,7 +13,7 @@ from tests.grpc_protos import descriptors
 from tests.grpc_routes import EVERYWHERE, bound, table_of
 
 from imgateway.adapters.grpc.field_error import FieldError
-from imgateway.adapters.grpc.openapi import document_bytes
+from imgateway.adapters.grpc.openapi import document_bytes, numerals
 from imgateway.adapters.grpc.openapi.numerals import pattern
 from imgateway.core.settings_grpc import GrpcSettings
 
@@ -200,6 +200,38 @@ class TestOneofs:
         assert "first" in query("/api/left/{left}")
 
 
+HUGE = 10**400
+ANY = "type.googleapis.com/promised.v1.Part"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("POST", "/api/left/{left}", {"right": 1}),
+        ("POST", "/api/left/{left}", {"left": 1}),
+        ("PUT", "/api/asked/{id}", {"shade": "DARK", "whole": {"need": 1}, "userId": 5}),
+        ("POST", "/api/every", {"byI32": {}, "by_i32": {}}),
+        ("POST", "/api/every", {"by_i32": 5}),
+        ("POST", "/api/any", {"any": {"@type": ANY, "need": "x"}}),
+        ("POST", "/api/any", {"any": {"@type": "promised.v1.Part", "need": 1}}),
+        ("POST", "/api/any", {"any": {"@type": f"{ANY}y"}}),
+        ("POST", "/api/every", {"texts": {"at": "2023-02-30T00:00:00Z"}}),
+        ("POST", "/api/every", {"texts": {"at": "0001-01-01T00:00:00+01:00"}}),
+        ("POST", "/api/every", {"value": HUGE}),
+        ("POST", "/api/every", {"list": [HUGE]}),
+        ("POST", "/api/every", {"struct": {"a": HUGE}}),
+        ("POST", "/api/every", {"value": json.loads("[" * 50 + "1" + "]" * 50)}),
+        ("POST", "/api/every", {"other": json.loads("[" * 100 + "1" + "]" * 100)}),
+    ],
+)
+def test_what_no_schema_says_is_refused_all_the_same(method: str, path: str, body: Any) -> None:
+    """The list in docs/reference/rest.md; what can be said has no place in it."""
+    content = DOCUMENT["paths"][path][method.lower()]["requestBody"]["content"]
+    schema = {**content["application/json"]["schema"], "components": DOCUMENT["components"]}
+    assert Draft202012Validator(schema).is_valid(body)
+    assert not takes(method, re.sub("{.*}", "x", path), body)
+
+
 def test_null_has_a_name_in_queries() -> None:
     parameters = query("/api/texts")
     assert parameters["null"]["schema"] == {"type": "string", "enum": ["NULL_VALUE"]}
@@ -239,21 +271,68 @@ def test_members_that_are_no_fields_are_not_allowed_where_they_are_refused() -> 
     assert body["additionalProperties"] is False
 
 
-@pytest.mark.parametrize("package", ["c", ""])
-def test_what_is_common_makes_way_for_messages_of_that_name(package: str) -> None:
-    files = chained("c", 1)
-    file = files.file[0]
+def asking(full_name: str) -> FileDescriptorProto:
+    """A file with a method for a message of that name, whose one field tells which one it is."""
+    package, _, name = full_name.rpartition(".")
+    told = full_name.replace(".", "_").lower()
+    file = chained(told, 1).file[0]
     file.package = package
-    file.message_type[0].name = "Int64"
+    message, service = file.message_type[0], file.service[0]
+    message.name, message.field[0].name, message.field[0].json_name = name, told, told
+    service.name = f"{name}Service"
+    service.method[0].input_type = service.method[0].output_type = f".{full_name}"
+    return file
+
+
+@pytest.mark.parametrize("full_name", ["c.Int64", "Int64", "imgateway.Int64"])
+def test_what_is_common_makes_way_for_messages_of_that_name(full_name: str) -> None:
+    file = asking(full_name)
     file.message_type[0].field.add(name="many", number=2, type=3, label=1)
-    prefix = f".{package}" if package else ""
-    file.service[0].method[0].input_type = file.service[0].method[0].output_type = f"{prefix}.Int64"
-    made = document(files)
+    made = document(FileDescriptorSet(file=[file]))
     validate(made)
     schemas = made["components"]["schemas"]
-    message = f"{package}.Int64" if package else "Int64_"
-    assert schemas[message]["properties"]["many"] == {"$ref": "#/components/schemas/imgateway.Int64"}
-    assert schemas["imgateway.Int64"]["format"] == "int64"
+    assert schemas[full_name]["properties"]["many"] == {"$ref": "#/components/schemas/imgateway-Int64"}
+    assert schemas["imgateway-Int64"]["format"] == "int64"
+
+
+@pytest.mark.parametrize(
+    ("full_names", "names"),
+    [
+        (["a.Only"], ["Only"]),
+        (["a.Twice", "b.Twice", "Twice"], ["a.Twice", "b.Twice", "Twice"]),
+        (["a.Problem", "Problem", "Problem_type"], ["a.Problem", "Problem-type", "Problem_type"]),
+        (["Outer.Inner"], ["Inner"]),
+        (["Outer.Inner", "b.Inner"], ["Outer.Inner", "b.Inner"]),
+    ],
+)
+def test_every_type_has_a_name_of_its_own(full_names: list[str], names: list[str]) -> None:
+    nested = asking("p.Outer")
+    outer = nested.message_type[0]
+    outer.nested_type.add(name="Inner").field.add(name="nested", number=1, type=9, label=1)
+    outer.field.add(name="inner", number=2, type=11, label=1, type_name=".p.Outer.Inner")
+    made = document(FileDescriptorSet(file=[nested, *map(asking, full_names)]))
+    validate(made)
+    schemas = made["components"]["schemas"]
+    found = {field: name for name, schema in schemas.items() for field in schema.get("properties", ())}
+    assert [found[name.replace(".", "_").lower()] for name in full_names] == names
+    assert found["nested"] == ("p.Outer.Inner" if "Outer.Inner" in full_names else "Outer.Inner")
+    assert "code" in schemas["Problem"]["properties"]
+    assert len(schemas) == len(full_names) + 4
+
+
+def test_what_is_common_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counted(low: int, high: int) -> str:
+        made.append((low, high))
+        return pattern(low, high)
+
+    monkeypatch.setattr(numerals, "pattern", counted)
+    files = chained("c", 2)
+    for number in range(10, 60):
+        files.file[0].message_type[0].field.add(name=f"n{number}", number=number, type=3, label=1)
+    assert len(document(files)["components"]["schemas"]["T0"]["properties"]) == 52
+    assert made == [(-(2**63), 2**63 - 1)]
 
 
 def test_only_what_is_referred_to_is_there() -> None:

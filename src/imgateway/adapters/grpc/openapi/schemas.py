@@ -10,7 +10,9 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from imgateway.adapters.grpc.openapi.comments import Comments
 from imgateway.adapters.grpc.openapi.values import (
     COMMON,
+    OWN,
     Schema,
+    common_key,
     common_message,
     common_scalar,
     enumeration,
@@ -27,8 +29,8 @@ class Schemas:
     """The schemas under `components`: of every message and enum that can be reached from the methods.
 
     Args:
-        roots: the messages of all methods. A type is called by its name without the package where no other one
-            here is called so, else by its full name.
+        roots: the messages of all methods. A type is called by its name without the package where nothing else here
+            is called so, else by its full name.
         taken: names that are not free.
         closed: whether members that are no fields are refused.
     """
@@ -116,10 +118,10 @@ class Schemas:
         entry = field.message_type
         if entry is None or not entry.GetOptions().map_entry:
             return {"type": "array", "items": self.single(field)}
-        keys = map_keys(entry.fields_by_number[1].type)
+        key_type = entry.fields_by_number[1].type
         schema: Schema = {"type": "object", "additionalProperties": self.single(entry.fields_by_number[2])}
-        if isinstance(keys, str):
-            keys = self._common(keys)
+        common = common_key(key_type)
+        keys = map_keys(key_type) if common is None else self._common(common)
         return schema if keys is None else schema | {"propertyNames": keys}
 
     def single(self, field: FieldDescriptor, /) -> Schema:
@@ -133,7 +135,8 @@ class Schemas:
 
     def _common(self, full_name: str) -> Schema:
         name = self._names[full_name]
-        self._made.setdefault(name, COMMON[full_name]())
+        if name not in self._made:
+            self._made[name] = COMMON[full_name]()
         return {"$ref": f"#/components/schemas/{name}"}
 
     def _shut(self, schema: Schema) -> Schema:
@@ -173,39 +176,42 @@ def _two_of(names: list[str]) -> Schema:
 
 
 def _reachable(roots: Iterable[Descriptor]) -> dict[str, str]:
-    """The full names of all types, and of what is common, with their packages."""
+    """How all types, and what is common, are called without their packages, by their full names."""
     found: dict[str, str] = {}
     waiting = list(roots)
 
+    def add(full_name: str, package: str) -> None:
+        found[full_name] = full_name.removeprefix(f"{package}.") if package else full_name
+
     def add_common(name: str | None) -> None:
         if name is not None:
-            found[name] = name.rpartition(".")[0]
+            found[name] = name.removeprefix(OWN).rpartition(".")[2]
 
     while waiting:
         message = waiting.pop()
         add_common(common_message(message.full_name))
         if message.full_name in found or has_own_form(message.full_name):
             continue
-        found[message.full_name] = message.file.package
+        add(message.full_name, message.file.package)
         for field in message.fields:
             add_common(common_scalar(field.type))
             if field.message_type is not None:
                 waiting.append(field.message_type)
             elif field.enum_type is not None:
-                found[field.enum_type.full_name] = field.enum_type.file.package
+                add(field.enum_type.full_name, field.enum_type.file.package)
         if message.GetOptions().map_entry:
-            keys = map_keys(message.fields_by_number[1].type)
-            add_common(keys if isinstance(keys, str) else None)
+            add_common(common_key(message.fields_by_number[1].type))
     return found
 
 
 def _named(types: dict[str, str], taken: Collection[str]) -> dict[str, str]:
-    short = {}
-    for full_name, package in types.items():
-        short[full_name] = full_name.removeprefix(f"{package}.") if package else full_name
-    counts = Counter([*short.values(), *taken])
-    # A type outside any package has no other name; an underscore can't come last in a style-conforming one.
-    return {
-        full_name: name if counts[name] == 1 else full_name if full_name != name else f"{name}_"
-        for full_name, name in short.items()
-    }
+    """How components are called, each otherwise: short, unless others have that as their short or full name."""
+    counts = Counter([*types.values(), *taken])
+
+    def named(full_name: str, short: str) -> str:
+        if counts[short] == 1 and (short == full_name or short not in types):
+            return short
+        # A type outside any package has no other name; with the hyphen it is none of a type.
+        return f"{full_name}-type" if full_name in taken else full_name
+
+    return {full_name: named(full_name, short) for full_name, short in types.items()}

@@ -1,7 +1,8 @@
 """Values in their proto3 JSON form (protobuf.dev/programming-guides/json), as schemas.
 
 Each takes what answers have and what requests may have: a 64-bit integer is answered as a string and taken as both.
-None promises what the codec refuses: it may take more than is said here, such as `1e3` for an integer, but never less.
+The codec may take more than is said here, such as `1e3` for an integer. It takes less only by rules that no schema can
+express, such as that a date must exist; docs/reference/rest.md names them.
 """
 
 from collections.abc import Callable, Mapping
@@ -70,10 +71,13 @@ _SCALARS: Final[Mapping[int, Callable[[], Schema]]] = MappingProxyType(
     }
 )
 
-INT64: Final = "imgateway.Int64"
-UINT64: Final = "imgateway.UInt64"
-INT32_KEY: Final = "imgateway.Int32Key"
-UINT32_KEY: Final = "imgateway.UInt32Key"
+OWN: Final = "imgateway-"
+"""Before the names of what has none in a proto: with a hyphen, so that no type can be called so."""
+
+INT64: Final = f"{OWN}Int64"
+UINT64: Final = f"{OWN}UInt64"
+INT32_KEY: Final = f"{OWN}Int32Key"
+UINT32_KEY: Final = f"{OWN}UInt32Key"
 _TIMESTAMP: Final = "google.protobuf.Timestamp"
 _DURATION: Final = "google.protobuf.Duration"
 
@@ -180,6 +184,13 @@ def common_scalar(field_type: int, /) -> str | None:
     return _COMMON_SCALARS.get(field_type)
 
 
+def common_key(field_type: int, /) -> str | None:
+    """Which of `COMMON` the members of a map are called after."""
+    if field_type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BOOL):
+        return None
+    return common_scalar(field_type) or (UINT32_KEY if scalar(field_type)["minimum"] == 0 else INT32_KEY)
+
+
 def has_own_form(full_name: str, /) -> bool:
     """Whether a message is written otherwise than as an object of its fields."""
     return full_name in _COMMON_MESSAGES or full_name in _TEXTS or full_name in _OTHERS
@@ -202,11 +213,6 @@ def enumeration(enum: EnumDescriptor, /) -> Schema:
     return {"anyOf": [{"type": "string", "enum": names}, numbers]}
 
 
-def map_keys(field_type: int, /) -> Schema | str | None:
-    """What the members of a map must be called, by itself or one of `COMMON`; None where anything goes."""
-    if field_type == FieldDescriptor.TYPE_STRING:
-        return None
-    if field_type == FieldDescriptor.TYPE_BOOL:
-        return {"enum": ["true", "false"]}
-    common = common_scalar(field_type)
-    return common or (UINT32_KEY if scalar(field_type)["minimum"] == 0 else INT32_KEY)
+def map_keys(field_type: int, /) -> Schema | None:
+    """What the members of a map must be called; None where anything goes, or what is `common_key`."""
+    return {"enum": ["true", "false"]} if field_type == FieldDescriptor.TYPE_BOOL else None

@@ -76,9 +76,16 @@ function memberView(api, name, schema, required, seen) {
     element("dd", {}, [
       opens ? opening(type, () => schemaView(api, item, seen)) : element("span", { class: "type" }, type),
       ...marks({ required, ...schema }),
-      schema.description ? element("div", { class: "prose" }, prose(schema.description)) : null,
+      saidView(api, schema, schema.description),
     ]),
   ];
+}
+
+// What is said of a member or parameter, and how its text is written where that is said elsewhere.
+function saidView(api, schema, description) {
+  const [found] = resolved(api, inner(api, schema));
+  const texts = [description, found !== schema && isText(found) ? found.description : null].filter(Boolean);
+  return texts.length ? element("div", { class: "prose" }, texts.flatMap(prose)) : null;
 }
 
 function marks({ required, readOnly, writeOnly, deprecated }) {
@@ -106,7 +113,7 @@ export function parametersView(api, parameters) {
       element("span", { class: "type" }, typeOf(api, parameter.schema)),
       element("span", { class: "mark" }, parameter.in),
       ...marks(parameter),
-      parameter.description ? element("div", { class: "prose" }, prose(parameter.description)) : null,
+      saidView(api, parameter.schema, parameter.description),
       valuesView(namesOf(api, inner(api, parameter.schema))),
     ]),
   ]);
