@@ -2,92 +2,35 @@
 
 import gc
 import random
-from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 
 import anyio
 import anyio.lowlevel
-import attrs
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 from aiokafka.protocol.admin import DeleteGroupsRequest
-from aiokafka.record.util import calc_crc32c
 from servers import KafkaServer
-from tests.integration.kafka_cluster import PATIENCE, Cluster, cluster_at
+from tests.integration.kafka_cluster import PATIENCE
+from tests.integration.kafka_downstream import Downstream, downstream_at, numbers, take
 from tests.integration.test_kafka_publisher import nothing_left
 
-from imgateway.adapters.kafka import KafkaAccess, KafkaConsumer, TopicPlan
+from imgateway.adapters.kafka import KafkaConsumer
 from imgateway.errors import FencedError, LifecycleError, ServiceUnavailableError
 from imgateway.model import ConsumedRecord
 
 pytestmark = pytest.mark.anyio
 
 
-@attrs.define(eq=False)
-class Downstream:
-    """A topic and readers of it, all of one group and one gateway."""
-
-    cluster: Cluster
-    topic: str
-    group: str
-
-    def reader(self, *, stuck_seconds: float = 60.0, create: bool = True) -> KafkaConsumer:
-        access, plan = KafkaAccess((self.cluster.address,)), TopicPlan(self.topic, 3)
-        return KafkaConsumer(access, plan, self.group, f"fence-{self.group}", create, stuck_seconds)
-
-    @asynccontextmanager
-    async def reading(self, *, stuck_seconds: float = 60.0) -> AsyncIterator[KafkaConsumer]:
-        consumer = self.reader(stuck_seconds=stuck_seconds)
-        try:
-            with anyio.fail_after(PATIENCE):
-                await consumer.start()
-            yield consumer
-        finally:
-            await consumer.aclose()
-
-    async def write(self, *values: int, partition: int = 0) -> None:
-        async with self.cluster.producer() as producer:
-            for value in values:
-                await producer.send(self.topic, b"%d" % value, b"k", partition)
-
-    async def committed(self) -> dict[int, int]:
-        return await self.cluster.committed(self.group, self.topic)
-
-    async def has_committed(self, reader: KafkaConsumer, expected: dict[int, int]) -> None:
-        """Assert that these positions are committed; `reader` is the one that may commit."""
-        # The broker answers before what was committed can be seen, but begins no other transaction before that.
-        await reader.commit({})
-        found: dict[int, int] = {}
-        with anyio.move_on_after(PATIENCE):
-            while not expected.items() <= (found := await self.committed()).items():
-                await anyio.sleep(0.05)
-        assert {partition: found.get(partition) for partition in expected} == expected
-
-
 @pytest.fixture
 async def down(kafka_server: KafkaServer) -> AsyncIterator[Downstream]:
-    async with cluster_at(kafka_server.address) as cluster:
-        yield Downstream(cluster, await cluster.create("down"), cluster.group())
+    async with downstream_at(kafka_server.address) as down:
+        yield down
 
 
 @pytest.fixture
 def probes_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imgateway.adapters.kafka.reading.PROBE_SECONDS", 0.2)
-
-
-async def take(consumer: KafkaConsumer, count: int) -> list[ConsumedRecord]:
-    found: list[ConsumedRecord] = []
-    with anyio.fail_after(PATIENCE):
-        while len(found) < count:
-            found += await consumer.take()
-    assert len(found) == count
-    return found
-
-
-def numbers(records: Sequence[ConsumedRecord]) -> list[int]:
-    return [int(record.value) for record in records]
 
 
 async def test_a_committed_position_that_retention_overtook_means_the_beginning(down: Downstream) -> None:
@@ -137,36 +80,6 @@ async def test_a_committed_position_beyond_the_end_means_the_beginning(down: Dow
         assert all(record.redelivered for record in found)
 
 
-async def test_of_transactions_only_what_was_committed_is_read(down: Downstream) -> None:
-    async with down.reading() as consumer, down.cluster.producer(transactional_id=down.group) as producer:
-
-        async def write(*values: int, commit: bool) -> None:
-            await producer.begin_transaction()
-            for value in values:
-                # Written before it is aborted: what still waits in the client would take no offset.
-                await producer.send_and_wait(down.topic, b"%d" % value, b"k", 0)
-            await (producer.commit_transaction() if commit else producer.abort_transaction())
-
-        await write(0, 1, commit=True)
-        await write(100, 101, commit=False)
-        await down.write(2)
-        await write(3, 4, commit=True)
-        await write(102, commit=False)
-        found = await take(consumer, 5)
-        assert numbers(found) == [0, 1, 2, 3, 4]
-        assert [record.offset for record in found] == [0, 1, 6, 7, 8], "markers take offsets"
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(consumer.take)
-            with anyio.fail_after(PATIENCE):
-                while consumer.lag():
-                    await anyio.sleep(0.01)
-            tasks.cancel_scope.cancel()
-        await consumer.commit({0: 9})
-    async with down.reading() as consumer:
-        await down.write(5)
-        assert numbers(await take(consumer, 1)) == [5]
-
-
 async def test_an_open_transaction_holds_back_what_is_behind_it(down: Downstream, probes_often: None) -> None:
     async with (
         down.reading(stuck_seconds=0.5) as consumer,
@@ -179,67 +92,6 @@ async def test_an_open_transaction_holds_back_what_is_behind_it(down: Downstream
             assert not await consumer.take(), "not before it ends, and that is not taken for being stuck"
         await producer.commit_transaction()
         assert numbers(await take(consumer, 2)) == [1, 2]
-
-
-@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
-async def test_every_codec_is_read(down: Downstream, codec: str) -> None:
-    async with down.reading() as consumer, down.cluster.producer(compression_type=codec, linger_ms=20) as producer:
-        value = random.randbytes(500) + b"x" * 5_000
-        for number in range(100):
-            await producer.send(down.topic, value + b"%d" % number, b"k%d" % number)
-        found = await take(consumer, 100)
-        assert {record.value for record in found} == {value + b"%d" % number for number in range(100)}
-
-
-async def test_whatever_a_record_is_made_of_is_read(down: Downstream) -> None:
-    large = random.randbytes(1_040_000)
-    async with down.reading() as consumer, down.cluster.producer() as producer:
-        await producer.send_and_wait(down.topic, None, b"key", 0)
-        await producer.send_and_wait(down.topic, b"value", None, 0)
-        await producer.send_and_wait(down.topic, b"", b"", 0, headers=[("", b""), ("名", b"\xff"), ("名", None)])
-        await producer.send_and_wait(down.topic, large, b"k", 0)
-        nothing, keyless, empty, huge = await take(consumer, 4)
-        assert (nothing.key, nothing.value) == (b"key", b"")
-        assert (keyless.key, keyless.value) == (b"", b"value")
-        assert (empty.key, empty.value) == (b"", b"")
-        assert empty.headers == (("", b""), ("名", b"\xff"), ("名", b""))
-        assert huge.value == large
-
-
-async def write_undecodable(producer: AIOKafkaProducer, topic: str, partition: int) -> None:
-    """A record one of whose header names is no UTF-8, as clients in other languages can write it."""
-    batch = producer.create_batch()
-    batch.append(timestamp=None, key=b"k", value=b"bad", headers=[("undecodable", b"")])
-    data = bytearray(batch._build()).replace(b"undecodable", b"\xff" * 11)
-    # The checksum covers what follows it (offset 17, see DefaultRecordBatch in Kafka).
-    data[17:21] = calc_crc32c(bytes(data[21:])).to_bytes(4, "big")
-    batch._buffer = bytes(data)
-    await (await producer.send_batch(batch, topic, partition=partition))
-
-
-async def test_a_record_that_can_not_be_decoded_costs_no_other(
-    down: Downstream, caplog: pytest.LogCaptureFixture
-) -> None:
-    good: dict[int, list[bytes]] = defaultdict(list)
-    async with down.cluster.producer(enable_idempotence=False) as producer:
-        for number in range(60):
-            partition = number % 3
-            good[partition].append(b"%d" % number)
-            await producer.send_and_wait(down.topic, good[partition][-1], b"k", partition)
-            if number in (10, 30, 31, 33):
-                await write_undecodable(producer, down.topic, partition)
-    async with down.reading() as consumer:
-        found = await take(consumer, 64)
-        for partition, expected in good.items():
-            of_partition = [record for record in found if record.partition == partition]
-            assert [record.offset for record in of_partition] == list(range(len(of_partition)))
-            assert [record.value for record in of_partition if record.value] == expected
-        stand_ins = sorted((record.partition, record.offset) for record in found if not record.value)
-        assert stand_ins == [(0, 11), (0, 13), (1, 4), (1, 12)]
-        said = [record for record in caplog.records if record.message == "a record can't be decoded"]
-        assert sorted((record.__dict__["partition"], record.__dict__["offset"]) for record in said) == stand_ins
-        await down.write(1)
-        assert numbers(await take(consumer, 1)) == [1]
 
 
 async def test_a_newer_reader_fences_an_older_one(down: Downstream, caplog: pytest.LogCaptureFixture) -> None:
