@@ -5,10 +5,10 @@ from typing import Protocol
 
 import attrs
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import EncodeError, Message
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from imgateway.adapters.grpc.codec import MessageCodec, UnsupportedFieldError, refusal
+from imgateway.adapters.grpc.codec import MessageCodec, UnsupportedFieldError, serialised
 from imgateway.adapters.grpc.field_error import FieldError
 from imgateway.adapters.grpc.routing.fields import (
     FieldNames,
@@ -165,10 +165,7 @@ def finished(request: Message, identity: Put | None, user_id: str | None, /) -> 
         if user_id is None:
             raise IdentityError("the method needs a user")
         identity(request, user_id)
-    try:
-        return type(request).SerializeToString(request)  # a field may have that name
-    except EncodeError:
-        raise refusal(request) from None
+    return serialised(request)
 
 
 def _nobody(_request: Message, _user_id: str) -> None:
