@@ -8,6 +8,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from imgateway.adapters.grpc.codec import scalars, well_known
+from imgateway.adapters.grpc.codec.field_paths import error_of
 from imgateway.adapters.grpc.codec.shapes import holder_of, message_of
 from imgateway.adapters.grpc.field_error import FieldError
 
@@ -78,7 +79,6 @@ def text_setter(path: Sequence[FieldDescriptor], /) -> Callable[[Any, str], None
     field = _checked(path)
     write = _writer(field)
     outer = tuple(step.name for step in path[:-1])
-    shown = ".".join(step.json_name for step in path)
     oneofs = tuple(
         (index, step.containing_oneof.name, step.name, GetMessageClass(holder_of(step)).WhichOneof)
         for index, step in enumerate(path)
@@ -91,7 +91,7 @@ def text_setter(path: Sequence[FieldDescriptor], /) -> Callable[[Any, str], None
             for step in outer[:index]:
                 inner = getattr(inner, step)
             if which(inner, oneof) not in (None, name):
-                raise FieldError(shown, f"can't be given together with another field of {oneof}")
+                raise error_of(path, f"can't be given together with another field of {oneof}")
 
     def set_text(message: Any, text: str) -> None:
         if oneofs:
@@ -101,6 +101,6 @@ def text_setter(path: Sequence[FieldDescriptor], /) -> Callable[[Any, str], None
         try:
             write(message, text)
         except FieldError as error:
-            raise FieldError(shown, error.why) from None
+            raise error_of(path, error.why) from None
 
     return set_text
