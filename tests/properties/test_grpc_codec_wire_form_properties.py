@@ -81,7 +81,7 @@ def test_what_is_missing_is_what_protobuf_misses(value: Any) -> None:
     assert message == expected
     missing = [_as_clients_write(path) for path in expected.FindInitializationErrors()]
 
-    error = _refusal(lambda: serialised(message, NEED))
+    error = _refusal(lambda: serialised(message))
 
     assert (error is None) == (missing == [])
     if error is not None:

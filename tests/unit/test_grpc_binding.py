@@ -151,11 +151,11 @@ def test_parameters_that_are_refused(library: RouteTable, query: str, path: str,
 def test_a_parameters_name_has_so_many_steps_and_is_told_by_the_first_of_them(library: RouteTable) -> None:
     teachers = ".".join(["author"] + ["teacher"] * (MAX_DEPTH - 2))
     assert "family_name" in text(library, "GET", f"{LIST}?{teachers}.family_name=x")
-    expected = ".".join(["author"] + ["teacher"] * 15), f"leads deeper than {MAX_DEPTH} levels"
+    expected = ".".join(["author"] + ["teacher"] * 15) + "…", f"leads deeper than {MAX_DEPTH} levels"
     assert refused(library, "GET", f"{LIST}?{teachers}.teacher.family_name=x") == expected
     assert refused(library, "GET", f"{LIST}?{teachers}{'.teacher' * 10_000}=x") == expected
     odd = "author.%00." + ".".join(["x" * 100] * MAX_DEPTH)
-    assert refused(library, "GET", f"{LIST}?{odd}=x")[0] == "author.?." + ".".join([f"{'x' * 60}…"] * 14)
+    assert refused(library, "GET", f"{LIST}?{odd}=x")[0] == "author.?." + ".".join([f"{'x' * 60}…"] * 14) + "…"
 
 
 def test_a_query_has_so_many_parameters(library: RouteTable) -> None:
@@ -202,7 +202,7 @@ def test_unknown_parameters_are_refused_where_the_setting_says_so(strict: RouteT
     assert refused(strict, "GET", f"{LIST}?nothing=1") == ("nothing", "is no field of the request")
     assert refused(strict, "GET", f"{LIST}?author.family_name.x=1")[0] == "author.familyName.x"
     assert refused(strict, "GET", f"{LIST}?{'x' * 5000}=1")[0] == f"{'x' * 60}…"
-    assert refused(strict, "GET", f"{LIST}?author{'.teacher' * 20}.nothing=1")[0].endswith(".teacher.nothing")
+    assert refused(strict, "GET", f"{LIST}?author{'.teacher' * 20}.nothing=1")[0] == f"author{'.teacher' * 15}…"
     assert text(strict, "GET", f"{LIST}?tags=a") == 'shelf: "s" tags: "a"'
 
 
@@ -211,7 +211,7 @@ def test_a_body_that_is_the_whole_request_leaves_no_parameters(library: RouteTab
     assert text(library, "POST", target) == 'book_id: "b"'
     assert refused(strict, "POST", target) == ("userId", "is no parameter: the body is the whole request")
     many = ".".join("x" * 20)
-    assert refused(strict, "POST", f"/api/v1/books/b/loans?{many}=x")[0] == ".".join("x" * 16)
+    assert refused(strict, "POST", f"/api/v1/books/b/loans?{many}=x")[0] == ".".join("x" * 16) + "…"
     assert refused(strict, "POST", "/api/v1/books/b/loans?" + "&" * MAX_PARAMETERS)[1].startswith("more than")
     assert text(strict, "POST", "/api/v1/books/b/loans?&") == 'book_id: "b"'
 

@@ -74,9 +74,8 @@ def test_a_name_twice_in_one_object_is_refused(text: str, path: str) -> None:
 def test_a_member_named_twice_far_inside_is_told_by_its_outermost_steps() -> None:
     for depth in (15, 16, 80):
         path, why = _refused('{"recursiveMessage":' * depth + '{"a":1,"a":2}' + "}" * depth)
-        steps = ["recursiveMessage"] * min(depth, 16) + ["a"] * (depth == 15)
-        assert path == ".".join(steps)
-        assert why == ("is named twice" if depth == 15 else "has an object that names a member twice")
+        assert path == ".".join(["recursiveMessage"] * min(depth, 16)) + (".a" if depth == 15 else "…")
+        assert why == "is named twice"
 
 
 @pytest.mark.parametrize("name", ["y" * 9999, "\\u0000\\n\\u202e\\u2028", "\\ud83d\\ude00", '\\\\\\"'])

@@ -31,7 +31,7 @@ def _read(text: str, descriptor: Descriptor = KINDS) -> Any:
 
 def _refused(text: str, descriptor: Descriptor = KINDS) -> tuple[str, str]:
     with pytest.raises(FieldError) as caught:
-        serialised(_read(text, descriptor), descriptor)
+        serialised(_read(text, descriptor))
     return caught.value.path, caught.value.why
 
 
@@ -104,7 +104,7 @@ def test_fields_called_like_the_methods_that_are_used(text: str, path: str) -> N
 
     assert _refused(text, descriptor) == (path, MISSING)
     full = _read('{"ListFields": 1, "SerializeToString": 2}', descriptor)
-    assert serialised(full, descriptor) == b"\x08\x01\x10\x02"
+    assert serialised(full) == b"\x08\x01\x10\x02"
 
 
 def test_nothing_is_missing_where_it_is_all_there() -> None:
@@ -112,7 +112,7 @@ def test_nothing_is_missing_where_it_is_all_there() -> None:
         f'{{{FULL}, "inner": {{{FULL}}}, "byTruth": {{"true": {{"text": ""}}}}, "folded": {{"depth": 0}}}}', NEED
     )
 
-    assert GetMessageClass(NEED).FromString(serialised(message, NEED)) == message
+    assert GetMessageClass(NEED).FromString(serialised(message)) == message
 
 
 def _objects(count: int, inner: str) -> str:
@@ -156,7 +156,7 @@ def test_json_in_messages_nests_as_deep_as_the_documentation_says(kind: str, aro
     refused = _within(around, field.replace("HERE", nested(count + 1, "1")))
 
     message = _read(accepted)
-    assert GetMessageClass(KINDS).FromString(serialised(message, KINDS)) == message
+    assert GetMessageClass(KINDS).FromString(serialised(message)) == message
     assert json.loads(CODEC.encoder(KINDS)(message)) == json.loads(accepted)
     assert _refused(refused)[1] == TOO_DEEP
 
@@ -257,10 +257,10 @@ _ONE_MORE: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("kind", _ONE_MORE)
 def test_protobuf_follows_as_many_messages_as_we_say(kind: str) -> None:
-    check_depth(_nested(MAX_MESSAGES - 1, _ONE_MORE[kind]), KINDS)
+    check_depth(_nested(MAX_MESSAGES - 1, _ONE_MORE[kind]))
     for levels in (MAX_MESSAGES, 2 * MAX_MESSAGES):
         with pytest.raises(NestingError) as caught:
-            check_depth(_nested(levels, _ONE_MORE[kind]), KINDS)
+            check_depth(_nested(levels, _ONE_MORE[kind]))
         assert caught.value.path == "repeatedRecursive[0].repeatedRecursive"
 
 

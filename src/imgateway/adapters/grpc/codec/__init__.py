@@ -1,4 +1,7 @@
-"""The ProtoJSON format (https://protobuf.dev/programming-guides/json/), compiled from descriptors."""
+"""The ProtoJSON format (https://protobuf.dev/programming-guides/json/), compiled from descriptors.
+
+Methods of messages are asked of their class: `message.HasField` is a field's value where a field has that name.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -13,12 +16,11 @@ from imgateway.adapters.grpc.codec.decoding import Decode, Decoders
 from imgateway.adapters.grpc.codec.encoding import Encode, Encoders
 from imgateway.adapters.grpc.codec.field_paths import error_at
 from imgateway.adapters.grpc.codec.json_text import MAX_DEPTH, WIRE_SAFE_DEPTH
-from imgateway.adapters.grpc.codec.shapes import holder_of
 from imgateway.adapters.grpc.codec.url_text import UnsupportedFieldError
-from imgateway.adapters.grpc.codec.wire_form import check_depth, refusal
+from imgateway.adapters.grpc.codec.wire_form import check_depth, serialised
 from imgateway.adapters.grpc.field_error import TOO_DEEP, FieldError
 
-__all__ = ["MAX_DEPTH", "MessageCodec", "UnsupportedFieldError", "refusal"]
+__all__ = ["MAX_DEPTH", "MessageCodec", "UnsupportedFieldError", "serialised"]
 
 _encode = msgspec.json.Encoder().encode
 
@@ -34,8 +36,6 @@ def _writing(encode: Encode) -> Callable[[Message], bytes]:
 
 
 def _reading(decode: Decode, of: Descriptor | FieldDescriptor) -> Callable[[bytes, Message], None]:
-    descriptor = holder_of(of) if isinstance(of, FieldDescriptor) else of
-
     def read(text: bytes, message: Message, /) -> None:
         try:
             value, deep = json_text.read(text)
@@ -44,7 +44,7 @@ def _reading(decode: Decode, of: Descriptor | FieldDescriptor) -> Callable[[byte
         try:
             decode(value, message)
             if deep:
-                check_depth(message, descriptor)
+                check_depth(message)
         except RecursionError:
             raise error_at(json_places.of_depth(text, WIRE_SAFE_DEPTH) or (), TOO_DEEP, of) from None
 

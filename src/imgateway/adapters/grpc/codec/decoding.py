@@ -11,7 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from imgateway.adapters.grpc.codec import scalars, well_known
 from imgateway.adapters.grpc.codec.field_paths import shown
-from imgateway.adapters.grpc.codec.shapes import holder_of, is_map, key_and_value, message_of, method
+from imgateway.adapters.grpc.codec.shapes import holder_of, is_map, key_and_value, message_of
 from imgateway.adapters.grpc.codec.structs import key_path
 from imgateway.adapters.grpc.codec.wire_form import check_depth, serialised
 from imgateway.adapters.grpc.field_error import FieldError
@@ -84,7 +84,7 @@ class Decoders:
             write = self._singular(field)
         oneof = field.containing_oneof
         name, json_name, null = field.name, field.json_name, takes_null(field) and not field.is_repeated
-        clear = method(holder_of(field), "ClearField")
+        clear = GetMessageClass(holder_of(field)).ClearField
 
         def decode(value: Any, message: Any) -> None:
             if value is None and not null:
@@ -97,7 +97,7 @@ class Decoders:
 
         if oneof is None or len(oneof.fields) < 2:
             return decode
-        oneof_name, which = oneof.name, method(holder_of(field), "WhichOneof")
+        oneof_name, which = oneof.name, GetMessageClass(holder_of(field)).WhichOneof
 
         def decode_member(value: Any, message: Any) -> None:
             if (value is not None or null) and which(message, oneof_name) not in (None, name):
@@ -144,7 +144,7 @@ class Decoders:
 
     def _singular_message(self, field: FieldDescriptor) -> Decode:
         name, descriptor = field.name, message_of(field)
-        decode, set_in_parent = self._message(descriptor), method(descriptor, "SetInParent")
+        decode, set_in_parent = self._message(descriptor), GetMessageClass(descriptor).SetInParent
 
         def write(value: Any, message: Any) -> None:
             inner = getattr(message, name)
@@ -238,8 +238,8 @@ class Decoders:
                 raise FieldError(shown(next(name for name in members if name != "value")), "is no field of this type")
         try:
             self.message(descriptor)(members["value"] if special else members, content)
-            data = serialised(content, descriptor)
-            check_depth(content, descriptor, data)
+            data = serialised(content)
+            check_depth(content, data)
         except FieldError as error:
             raise error.within("value") if special else error from None
         message.value = data

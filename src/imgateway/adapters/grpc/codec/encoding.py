@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
 from imgateway.adapters.grpc.codec import scalars, well_known
-from imgateway.adapters.grpc.codec.shapes import holder_of, is_map, key_and_value, method
+from imgateway.adapters.grpc.codec.shapes import holder_of, is_map, key_and_value
 
 Encode = Callable[[Any], Any]
 """A message to what JSON text is made from; raises ValueError."""
@@ -102,7 +102,7 @@ class Encoders:
         owner = holder_of(field)
         name = self._presence.get(owner)
         if name is None:
-            name = self._presence[owner] = self._bound("has", method(owner, "HasField"))
+            name = self._presence[owner] = self._bound("has", GetMessageClass(owner).HasField)
         return f"{name}(m, {field.name!r})"
 
     @staticmethod
@@ -148,8 +148,7 @@ class Encoders:
             return {}
         try:
             descriptor = self._pool.FindMessageTypeByName(message.type_url.rpartition("/")[2])
-            content = GetMessageClass(descriptor)()
-            method(descriptor, "MergeFromString")(content, message.value)
+            content = GetMessageClass(descriptor).FromString(message.value)
         except KeyError:
             raise ValueError("an Any is of a type that is not known") from None
         except DecodeError:

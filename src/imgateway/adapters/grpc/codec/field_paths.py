@@ -1,5 +1,7 @@
 """How errors name fields, elements and entries: `members[2].labels["x"]`."""
 
+from collections.abc import Sequence
+
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from imgateway.adapters.grpc.codec import well_known
@@ -41,6 +43,11 @@ def _step(step: str | int, at: Descriptor | FieldDescriptor | None) -> tuple[str
         if named is not None:
             return named.json_name, named
     return shown(step) or key_path(step), None
+
+
+def error_of(path: Sequence[FieldDescriptor], why: str, /) -> FieldError:
+    """An error of a field, by the fields that lead to it and itself."""
+    return FieldError.at((field.json_name for field in path), why)
 
 
 def error_at(steps: Steps, why: str, at: Descriptor | FieldDescriptor, /) -> FieldError:

@@ -10,13 +10,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from imgateway.adapters.grpc.field_error import STEPS_INTO_THE_DEEP
+from imgateway.adapters.grpc.field_error import MAX_STEPS, STEPS_INTO_THE_DEEP
 
 Steps = tuple[str | int, ...]
 """Names of members and indexes of elements, from the outside."""
-
-MAX_STEPS = 16
-"""Of a place deeper than that only the outermost steps are told."""
 
 _Open = list[bytes | int | None]
 """For each open array the index, for each open object the member's name as it is written, if there is one already."""
@@ -61,7 +58,7 @@ def _name(written: bytes) -> str:
         return written.strip(b'"').decode(errors="replace")
 
 
-def _steps(opened: _Open, most: int = MAX_STEPS) -> Steps:
+def _steps(opened: _Open, most: int = MAX_STEPS + 1) -> Steps:
     steps = [step for step in opened[:most] if step is not None]
     return tuple(step if isinstance(step, int) else _name(step) for step in steps)
 
@@ -92,8 +89,8 @@ def of_endless_number(text: bytes, /) -> Steps:
     return ()
 
 
-def of_second_name(text: bytes, /) -> tuple[Steps, bool]:
-    """The first member whose object has one of that name already, and whether all steps to it are told."""
+def of_second_name(text: bytes, /) -> Steps:
+    """The first member whose object has one of that name already."""
     opened: _Open = []
     names: list[set[bytes]] = []
     for token in _walk(text, opened):
@@ -106,6 +103,6 @@ def of_second_name(text: bytes, /) -> tuple[Steps, bool]:
         if isinstance(name, bytes):
             plain = name[1:-1] if b"\\" not in name else _name(name).encode()
             if plain in names[depth - 1]:
-                return _steps(opened), depth <= MAX_STEPS
+                return _steps(opened)
             names[depth - 1].add(plain)
-    return (), False
+    return ()

@@ -67,11 +67,6 @@ def _too_deep(steps: Steps | None) -> TextError:
     return TextError(steps or (), f"leads deeper than {MAX_DEPTH} levels")
 
 
-def _named_twice(text: bytes) -> TextError:
-    steps, all_of_them = json_places.of_second_name(text)
-    return TextError(steps, "is named twice" if all_of_them else "has an object that names a member twice")
-
-
 def _malformed(text: bytes, error: Exception) -> TextError:
     steps = json_places.of_depth(text, MAX_DEPTH)
     if steps is not None:
@@ -113,5 +108,5 @@ def read(text: bytes, /) -> tuple[object, bool]:
     except _TooDeepError:
         raise _too_deep(json_places.of_depth(text, MAX_DEPTH)) from None
     if members != colons and members != _STRING.sub(b"", text).count(b":"):
-        raise _named_twice(text)
+        raise TextError(json_places.of_second_name(text), "is named twice")
     return value, deep

@@ -1,10 +1,8 @@
 """What a field holds, where the descriptors' own types leave it open."""
 
-from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
-from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
@@ -41,37 +39,20 @@ def key_and_value(field: FieldDescriptor, /) -> tuple[FieldDescriptor, FieldDesc
     return entry["key"], entry["value"]
 
 
-def method(descriptor: Descriptor, name: str, /) -> Callable[..., Any]:
-    """A method of messages of a type, as a function of the message.
-
-    `message.HasField` would be a field's value where a field has that name, and a class where a nested type has it.
-    """
-    taken = (
-        descriptor.fields_by_name,
-        descriptor.extensions_by_name,
-        descriptor.nested_types_by_name,
-        descriptor.enum_types_by_name,
-        descriptor.enum_values_by_name,
-    )
-    owner = Empty if any(name in names for names in taken) else GetMessageClass(descriptor)
-    found: Callable[..., Any] = getattr(owner, name)
-    return found
-
-
 def may_hold_bytes(field: FieldDescriptor, /) -> bool:
     """Whether messages may have bytes in this string field that are no UTF-8: proto2, or `utf8_validation = NONE`.
 
     Protobuf has no public word for it, so it is asked to read some.
     """
-    owner = holder_of(field)
-    message: Any = GetMessageClass(owner)()
+    kind = GetMessageClass(holder_of(field))
+    message: Any = kind()
     if field.is_repeated:
         getattr(message, field.name).append("a")
     else:
         setattr(message, field.name, "a")
-    data: bytes = method(owner, "SerializePartialToString")(message)
+    data = kind.SerializePartialToString(message)
     try:
-        method(owner, "MergeFromString")(message, data.removesuffix(b"a") + b"\xff")
+        kind.MergeFromString(message, data.removesuffix(b"a") + b"\xff")
     except (DecodeError, ValueError):
         return False
     return True

@@ -5,9 +5,11 @@ from itertools import pairwise
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message_factory import GetMessageClass
 
 from imgateway.adapters.grpc.codec import scalars, well_known
-from imgateway.adapters.grpc.codec.shapes import holder_of, message_of, method
+from imgateway.adapters.grpc.codec.field_paths import error_of
+from imgateway.adapters.grpc.codec.shapes import holder_of, message_of
 from imgateway.adapters.grpc.field_error import FieldError
 
 
@@ -56,7 +58,7 @@ def _writer(field: FieldDescriptor) -> Callable[[Any, str], None]:
     if field.is_repeated:
         return lambda message, text: fill(getattr(message, name).add(), text)
 
-    clear = method(holder_of(field), "ClearField")
+    clear = GetMessageClass(holder_of(field)).ClearField
 
     def write(message: Any, text: str) -> None:
         clear(message, name)
@@ -77,9 +79,8 @@ def text_setter(path: Sequence[FieldDescriptor], /) -> Callable[[Any, str], None
     field = _checked(path)
     write = _writer(field)
     outer = tuple(step.name for step in path[:-1])
-    shown = ".".join(step.json_name for step in path)
     oneofs = tuple(
-        (index, step.containing_oneof.name, step.name, method(holder_of(step), "WhichOneof"))
+        (index, step.containing_oneof.name, step.name, GetMessageClass(holder_of(step)).WhichOneof)
         for index, step in enumerate(path)
         if step.containing_oneof is not None and len(step.containing_oneof.fields) > 1
     )
@@ -90,7 +91,7 @@ def text_setter(path: Sequence[FieldDescriptor], /) -> Callable[[Any, str], None
             for step in outer[:index]:
                 inner = getattr(inner, step)
             if which(inner, oneof) not in (None, name):
-                raise FieldError(shown, f"can't be given together with another field of {oneof}")
+                raise error_of(path, f"can't be given together with another field of {oneof}")
 
     def set_text(message: Any, text: str) -> None:
         if oneofs:
@@ -100,6 +101,6 @@ def text_setter(path: Sequence[FieldDescriptor], /) -> Callable[[Any, str], None
         try:
             write(message, text)
         except FieldError as error:
-            raise FieldError(shown, error.why) from None
+            raise error_of(path, error.why) from None
 
     return set_text

@@ -5,11 +5,11 @@ from typing import Protocol
 
 import attrs
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import EncodeError, Message
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from imgateway.adapters.grpc.codec import MessageCodec, UnsupportedFieldError, refusal
-from imgateway.adapters.grpc.field_error import FieldError
+from imgateway.adapters.grpc.codec import MessageCodec, UnsupportedFieldError, serialised
+from imgateway.adapters.grpc.codec.field_paths import error_of
 from imgateway.adapters.grpc.routing.fields import (
     FieldNames,
     FieldPath,
@@ -90,7 +90,7 @@ class Binder:
         except UnsupportedFieldError as error:
             raise ValueError(f"the variable {variable.name}: {error}") from None
         decode = decoded_but_slashes if variable.several else decoded
-        return _PathVariable(path, json_path(path), put, decode)
+        return _PathVariable(path, put, decode)
 
     def _body_field(self, message: Descriptor, body: str, paths: list[FieldPath]) -> FieldDescriptor | None:
         if not body:
@@ -108,7 +108,6 @@ class _PathVariable:
     """Puts one capture into its field, whatever the body wrote there."""
 
     path: FieldPath
-    name: str
     put: Put
     decode: Callable[[str], str]
 
@@ -117,7 +116,7 @@ class _PathVariable:
             try:
                 text = self.decode(text)
             except ValueError as error:
-                raise FieldError(self.name, str(error)) from None
+                raise error_of(self.path, str(error)) from None
         self.put(request, text)
 
 
@@ -165,10 +164,7 @@ def finished(request: Message, identity: Put | None, user_id: str | None, /) -> 
         if user_id is None:
             raise IdentityError("the method needs a user")
         identity(request, user_id)
-    try:
-        return type(request).SerializeToString(request)  # a field may have that name
-    except EncodeError:
-        raise refusal(request) from None
+    return serialised(request)
 
 
 def _nobody(_request: Message, _user_id: str) -> None:

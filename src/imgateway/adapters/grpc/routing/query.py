@@ -8,10 +8,9 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from imgateway.adapters.grpc.codec import MessageCodec, UnsupportedFieldError
-from imgateway.adapters.grpc.codec.field_paths import error_at
-from imgateway.adapters.grpc.codec.json_places import MAX_STEPS
+from imgateway.adapters.grpc.codec.field_paths import error_at, error_of
 from imgateway.adapters.grpc.field_error import FieldError
-from imgateway.adapters.grpc.routing.fields import FieldNames, FieldPath, json_path, numbers, value_at
+from imgateway.adapters.grpc.routing.fields import FieldNames, FieldPath, numbers, value_at
 from imgateway.adapters.grpc.routing.percent import decoded_parameter
 
 MAX_PARAMETERS: Final = 1000
@@ -31,13 +30,13 @@ class _Parameter:
     """A field that a parameter may name.
 
     Attributes:
-        name: how errors call it, whatever the client does.
+        path: from the request inwards; errors name it by that, whatever the client does.
         key: tells fields apart, whatever they are called.
         refusal: why it can't be given, or None.
         in_path: the field, where a variable of the path binds it as well.
     """
 
-    name: str
+    path: FieldPath
     key: tuple[int, ...]
     repeated: bool
     put: Callable[[Message, str], None]
@@ -89,12 +88,12 @@ class QueryBinding:
                 if parameter is None:
                     continue
             if parameter.refusal is not None:
-                raise FieldError(parameter.name, parameter.refusal)
+                raise error_of(parameter.path, parameter.refusal)
             if "%" in text or "+" in text or not text.isascii():
-                text = _decoded_value(parameter.name, text)
+                text = _decoded_value(parameter.path, text)
             if not parameter.repeated:
                 if parameter.key in given:
-                    raise FieldError(parameter.name, "is given more than once")
+                    raise error_of(parameter.path, "is given more than once")
                 given.add(parameter.key)
             if parameter.in_path is not None:
                 self._compare(request, parameter, parameter.in_path, text)
@@ -104,7 +103,7 @@ class QueryBinding:
     def _found(self, name: str) -> _Parameter | None:
         names = name.split(".", MAX_DEPTH)
         if len(names) > MAX_DEPTH:
-            raise _error_at(names, f"leads deeper than {MAX_DEPTH} levels", self.message)
+            raise error_at(tuple(names), f"leads deeper than {MAX_DEPTH} levels", self.message)
         try:
             path = self.names.path(self.message, names)
         except ValueError:
@@ -118,21 +117,21 @@ class QueryBinding:
         return parameter
 
     def _parameter(self, path: FieldPath) -> _Parameter:
-        name, key = json_path(path), numbers(path)
+        key = numbers(path)
         if self.body is not None and path[0].number == self.body.number:
-            return _refused(name, key, "belongs into the body")
+            return _refused(path, key, "belongs into the body")
         in_path = next((bound for bound in self.in_path if numbers(bound) == key), None)
         try:
             put = self.codec.text_setter(path)
         except UnsupportedFieldError:
-            return _refused(name, key, "can't be given as a parameter")
-        return _Parameter(name, key, path[-1].is_repeated, put, None, in_path)
+            return _refused(path, key, "can't be given as a parameter")
+        return _Parameter(path, key, path[-1].is_repeated, put, None, in_path)
 
     def _compare(self, request: Message, parameter: _Parameter, path: FieldPath, text: str) -> None:
         other = self.scratch()
         parameter.put(other, text)
         if value_at(other, path) != value_at(request, path):
-            raise FieldError(parameter.name, "conflicts with the path")
+            raise error_of(parameter.path, "conflicts with the path")
 
 
 @attrs.frozen
@@ -154,17 +153,12 @@ class NoQuery:
             raise FieldError("", _TOO_MANY)
         for piece in query.split("&"):
             if piece:
-                names = _decoded_name(piece.partition("=")[0]).split(".")
-                raise _error_at(names, "is no parameter: the body is the whole request", self.message)
+                names = _decoded_name(piece.partition("=")[0]).split(".", MAX_DEPTH)
+                raise error_at(tuple(names), "is no parameter: the body is the whole request", self.message)
 
 
-def _error_at(names: Sequence[str], why: str, message: Descriptor) -> FieldError:
-    """An error of a name that may have any number of steps."""
-    return error_at(tuple(names[:MAX_STEPS]), why, message)
-
-
-def _refused(name: str, key: tuple[int, ...], why: str) -> _Parameter:
-    return _Parameter(name, key, False, lambda _request, _text: None, why)
+def _refused(path: FieldPath, key: tuple[int, ...], why: str) -> _Parameter:
+    return _Parameter(path, key, False, lambda _request, _text: None, why)
 
 
 def _decoded_name(name: str) -> str:
@@ -174,8 +168,8 @@ def _decoded_name(name: str) -> str:
         raise FieldError("", f"a parameter's name {error}") from None
 
 
-def _decoded_value(name: str, text: str) -> str:
+def _decoded_value(path: FieldPath, text: str) -> str:
     try:
         return decoded_parameter(text)
     except ValueError as error:
-        raise FieldError(name, str(error)) from None
+        raise error_of(path, str(error)) from None
