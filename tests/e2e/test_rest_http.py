@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.grpc_routes import EVERYWHERE
 from tests.rest_back_end import BackEnd
 
 from imgateway.adapters.grpc import GrpcTranscoder
+from imgateway.adapters.memory import MemoryTranscoder
 from imgateway.adapters.starlette.rest import exchange
 from imgateway.core.settings import ServerSettings
 from imgateway.core.settings_grpc import GrpcSettings
@@ -105,6 +107,28 @@ async def test_the_document(served: Both) -> None:
             "UNAVAILABLE",
             "1",
         )
+
+
+async def test_a_document_that_takes_its_time_keeps_nobody_waiting(
+    served: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, _ = served
+    answered = threading.Event()
+
+    def slow(_: MemoryTranscoder) -> bytes:
+        assert answered.wait(PATIENCE_SECONDS)
+        return b"{}"
+
+    monkeypatch.setattr(MemoryTranscoder, "openapi", slow)
+    async with http(running) as client:
+
+        async def look() -> None:
+            assert (await client.get("/openapi.json")).status_code == 200
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(look)
+            assert (await client.get("/api/public")).status_code == 200
+            answered.set()
 
 
 async def test_streams_arrive_as_they_come(served: Both) -> None:

@@ -78,5 +78,8 @@ class Transcoder(Protocol):
         ...
 
     def openapi(self) -> bytes:
-        """The routes as an OpenAPI 3.1 document (JSON)."""
+        """The routes as an OpenAPI 3.1 document (JSON).
+
+        May be called in any thread. May block, for seconds where routes are many.
+        """
         ...

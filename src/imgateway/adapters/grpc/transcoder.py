@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -41,7 +42,8 @@ class GrpcTranscoder:
 
     _settings: GrpcSettings
     _table: RouteTable | None = attrs.field(default=None, init=False)
-    _document: bytes | None = attrs.field(default=None, init=False)
+    _document: tuple[RouteTable | None, bytes] = attrs.field(default=(None, b"{}"), init=False)
+    _describing: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     _whole: bool = attrs.field(default=False, init=False)
     _places: Places = attrs.field(init=False)
     _caller: Caller = attrs.field(init=False)
@@ -113,16 +115,17 @@ class GrpcTranscoder:
         return self._table is not None
 
     def openapi(self) -> bytes:
-        """The routes as an OpenAPI 3.1 document; made once for each set of descriptors."""
-        if self._table is None:
-            return b"{}"
-        if self._document is None:
-            self._document = document_bytes(self._table, self._settings)
-        return self._document
+        """The routes as an OpenAPI 3.1 document; made once for each set of descriptors, when it is first asked for."""
+        with self._describing:
+            table, (described, document) = self._table, self._document
+            if table is not None and table is not described:
+                document = document_bytes(table, self._settings)
+                self._document = table, document
+            return document
 
     def _take(self, table: RouteTable, *, whole: bool) -> None:
         """Serve this, and log what can't be; what the settings name in vain only where the table is of all places."""
-        self._table, self._document, self._whole = table, None, whole
+        self._table, self._whole = table, whole
         for problem in table.problems:
             _log.warning("a part of what the services offer is not served", extra={"why": problem})
         for problem in (*table.unmatched, *table.unanswered()) if whole else ():

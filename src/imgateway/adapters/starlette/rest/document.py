@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 
+import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,7 +23,8 @@ def openapi_document(gateway: Gateway, /) -> Callable[[Request], Awaitable[Respo
         transcoder = gateway.transcoder
         if transcoder is None or not transcoder.loaded:
             return problem(Refusal(Code.UNAVAILABLE, NOT_KNOWN_YET.detail, retry_after=NOT_KNOWN_YET.retry_after))
-        document = transcoder.openapi()
+        # In a thread: to describe a large API takes its time, and clients shall not wait for it.
+        document = await anyio.to_thread.run_sync(transcoder.openapi)
         if document is not known[0]:
             known = document, f'"{sha256(document).hexdigest()[:32]}"'
         etag = known[1]
