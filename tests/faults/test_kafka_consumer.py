@@ -2,8 +2,8 @@
 
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import anyio
@@ -13,6 +13,7 @@ from anyio.streams.text import TextReceiveStream
 from servers import START_SECONDS, KafkaServer
 from tests.faults.kafka_proxy import ProxiedKafka, Proxy
 from tests.integration.kafka_cluster import PATIENCE, Cluster
+from tests.integration.kafka_downstream import started
 from tests.integration.test_kafka_publisher import nothing_left
 
 from imgateway.adapters.kafka import KafkaAccess, KafkaConsumer, KafkaPublisher, TopicPlan
@@ -46,15 +47,8 @@ def reader(address: str, *, stuck_seconds: float = 60.0) -> KafkaConsumer:
     return KafkaConsumer(KafkaAccess((address,)), PLAN, GROUP, "imgateway-g1", stuck_seconds=stuck_seconds)
 
 
-@asynccontextmanager
-async def reading(address: str, *, stuck_seconds: float = 60.0) -> AsyncIterator[KafkaConsumer]:
-    consumer = reader(address, stuck_seconds=stuck_seconds)
-    try:
-        with anyio.fail_after(PATIENCE):
-            await consumer.start()
-        yield consumer
-    finally:
-        await consumer.aclose()
+def reading(address: str, *, stuck_seconds: float = 60.0) -> AbstractAsyncContextManager[KafkaConsumer]:
+    return started(reader(address, stuck_seconds=stuck_seconds))
 
 
 async def test_offsets_that_are_not_loaded_yet_are_not_taken_for_none(server: KafkaServer) -> None:

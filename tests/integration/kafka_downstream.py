@@ -1,7 +1,7 @@
 """What a gateway reads, with readers of it and those who write."""
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import anyio
 import attrs
@@ -23,15 +23,8 @@ class Downstream:
         access, plan = KafkaAccess((self.cluster.address,)), TopicPlan(self.topic, 3)
         return KafkaConsumer(access, plan, self.group, f"fence-{self.group}", create, stuck_seconds)
 
-    @asynccontextmanager
-    async def reading(self, *, stuck_seconds: float = 60.0) -> AsyncIterator[KafkaConsumer]:
-        consumer = self.reader(stuck_seconds=stuck_seconds)
-        try:
-            with anyio.fail_after(PATIENCE):
-                await consumer.start()
-            yield consumer
-        finally:
-            await consumer.aclose()
+    def reading(self, *, stuck_seconds: float = 60.0) -> AbstractAsyncContextManager[KafkaConsumer]:
+        return started(self.reader(stuck_seconds=stuck_seconds))
 
     async def write(self, *values: int, partition: int = 0) -> None:
         async with self.cluster.producer() as producer:
@@ -57,6 +50,17 @@ async def downstream_at(address: str) -> AsyncIterator[Downstream]:
     """A topic and a group of its own on that cluster."""
     async with cluster_at(address) as cluster:
         yield Downstream(cluster, await cluster.create("down"), cluster.group())
+
+
+@asynccontextmanager
+async def started(consumer: KafkaConsumer) -> AsyncIterator[KafkaConsumer]:
+    """It, and closed in the end."""
+    try:
+        with anyio.fail_after(PATIENCE):
+            await consumer.start()
+        yield consumer
+    finally:
+        await consumer.aclose()
 
 
 async def take(consumer: KafkaConsumer, count: int) -> list[ConsumedRecord]:

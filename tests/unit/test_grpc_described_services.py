@@ -11,13 +11,14 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 from tests.grpc_describing import Answer, answering, describing
 from tests.grpc_files import chained, offering
+from tests.grpc_instances import entry
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 from tests.grpc_servers import running_server
 
 from imgateway.adapters.grpc import GrpcTranscoder
 from imgateway.adapters.memory import MemoryServiceRegistry
 from imgateway.core.settings_grpc import GrpcServiceSettings, GrpcSettings
-from imgateway.model import Identity, ServiceInstance, UserId
+from imgateway.model import Identity, UserId
 from imgateway.rpc import RestProblem
 from imgateway.testing import TranscoderSuite
 
@@ -134,21 +135,16 @@ async def test_a_new_instance_is_asked_at_once_however_long_the_one_before_did_n
         return b"\xff"
 
     registry = MemoryServiceRegistry()
-    settings = GrpcSettings(reflection=True, services={"*": GrpcServiceSettings(discover="service")})
+    settings = GrpcSettings(reflection=True, services={"*": GrpcServiceSettings(discover="back")})
     async with (
         running_server(answering(answer)) as bad,
         running_server(GOOD) as good,
         GrpcTranscoder.open(settings, registry.resolver()) as transcoder,
     ):
-        await registry.registrar().register(found_at(bad))
+        await registry.registrar().register(entry(bad))
         await asked.wait()
-        await registry.registrar().register(found_at(good))
+        await registry.registrar().register(entry(good))
         await eventually(lambda: serves(transcoder, "good"), "the new one is served")
-
-
-def found_at(address: str) -> ServiceInstance:
-    host, _, port = address.rpartition(":")
-    return ServiceInstance("service", port, host, int(port))
 
 
 @pytest.mark.anyio

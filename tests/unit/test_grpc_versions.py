@@ -1,7 +1,7 @@
 """Of instances that describe themselves differently, as during a deployment, the newest one counts."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import attrs
@@ -9,6 +9,7 @@ import pytest
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from tests.grpc_describing import Answer, answering, describing
 from tests.grpc_files import offering
+from tests.grpc_instances import entry
 from tests.grpc_loop import anyio_backend, one_loop  # noqa: F401  # fixtures: pytest finds them by name
 from tests.grpc_servers import running_server
 
@@ -44,9 +45,14 @@ class Deployment:
         """Start an instance of a version, and let it be found."""
         self._servers[version] = stack = AsyncExitStack()
         served = running_server(answering(self._counted(version)), options=tuple(options.items()))
-        host, _, port = (await stack.enter_async_context(served)).rpartition(":")
-        self._instances[version] = ServiceInstance("service", version, host, int(port))
+        self._instances[version] = entry(await stack.enter_async_context(served))
         await self.registrar.register(self._instances[version])
+
+    async def come_in_turn(self, *, renewing: str | None = None) -> None:
+        """Let one version after the other come, and be served; `renewing` is the one that ends its connections."""
+        for version in VERSIONS:
+            await self.come(version, **(BRIEF_CONNECTIONS if version == renewing else {}))
+            await self.becomes(version)
 
     async def leave(self, version: str) -> None:
         """Let it be found no more; it runs on."""
@@ -80,10 +86,10 @@ class Deployment:
         return counted
 
 
-@asynccontextmanager
-async def deployment() -> AsyncIterator[Deployment]:
+@pytest.fixture
+async def deployed() -> AsyncIterator[Deployment]:
     registry = MemoryServiceRegistry()
-    settings = GrpcSettings(reflection=True, services={"*": GrpcServiceSettings(discover="service")})
+    settings = GrpcSettings(reflection=True, services={"*": GrpcServiceSettings(discover="back")})
     async with GrpcTranscoder.open(settings, registry.resolver()) as transcoder:
         deployed = Deployment(transcoder, registry.registrar())
         try:
@@ -93,17 +99,8 @@ async def deployment() -> AsyncIterator[Deployment]:
                 await deployed.end(version)
 
 
-@pytest.fixture
-async def deployed() -> AsyncIterator[Deployment]:
-    async with deployment() as made:
-        yield made
-
-
 async def test_the_newest_counts_and_when_it_is_withdrawn_the_one_before(deployed: Deployment) -> None:
-    await deployed.come("one")
-    await deployed.becomes("one")
-    await deployed.come("two")
-    await deployed.becomes("two")
+    await deployed.come_in_turn()
     await deployed.leave("two")
     await deployed.becomes("one")
     assert await deployed.served() == "one"
@@ -119,10 +116,7 @@ async def test_both_were_there_first_and_the_one_that_counts_is_withdrawn(deploy
 
 
 async def test_one_that_ends_and_is_found_still_counts_no_more(deployed: Deployment) -> None:
-    await deployed.come("one")
-    await deployed.becomes("one")
-    await deployed.come("two")
-    await deployed.becomes("two")
+    await deployed.come_in_turn()
     await deployed.end("two")
     await deployed.becomes("one")
 
@@ -131,9 +125,7 @@ async def test_one_that_ends_and_is_found_still_counts_no_more(deployed: Deploym
 async def test_a_connection_that_is_renewed_makes_no_instance_newer_or_older(
     deployed: Deployment, renewing: str
 ) -> None:
-    for version in VERSIONS:
-        await deployed.come(version, **(BRIEF_CONNECTIONS if version == renewing else {}))
-        await deployed.becomes(version)
+    await deployed.come_in_turn(renewing=renewing)
     asked = dict(deployed.asked)
     # Each end of a connection, in order, is a reason to ask again, and the new one is asked.
     await eventually(lambda: deployed.asked["two"] >= asked["two"] + 5, "the new one was asked again and again")

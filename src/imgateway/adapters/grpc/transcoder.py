@@ -155,11 +155,12 @@ class GrpcTranscoder:
                 try:
                     async with asyncio.timeout(backoff.seconds()):
                         await asked.wait()
-                    backoff = Backoff()  # an instance has come or gone
+                    backoff.reset()  # an instance has come or gone
                 except TimeoutError:
                     asked.set()
             else:
-                backoff, said = Backoff(), ""
+                backoff.reset()
+                said = ""
 
     async def _described_by(self, place: Place, found: Loaded) -> None:
         async with self._joining:  # else of two places that answer at once one would be joined without the other

@@ -7,8 +7,9 @@ from typing import Final
 import attrs
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from imgateway.adapters.grpc.codec.scalars import NULL_VALUE
 from imgateway.adapters.grpc.openapi.paths import OpenApiPath, PathParameter
-from imgateway.adapters.grpc.openapi.schemas import NULL_VALUE, Schemas
+from imgateway.adapters.grpc.openapi.schemas import Schemas
 from imgateway.adapters.grpc.openapi.values import Schema, has_own_form, is_text
 from imgateway.adapters.grpc.routing import Variable, Wildcard
 from imgateway.adapters.grpc.routing.fields import FieldNames, FieldPath, numbers
@@ -139,10 +140,10 @@ class Parameters:
 
 def _is_required(path: FieldPath, in_path: Collection[FieldPath]) -> bool:
     """Whether there is no request without a field: all that it is in are always there, required or by the path."""
+    if not path[-1].is_required:
+        return False
     given = {numbers(other[:end]) for other in in_path for end in range(1, len(other))}
-    return path[-1].is_required and all(
-        path[end - 1].is_required or numbers(path[:end]) in given for end in range(1, len(path))
-    )
+    return all(path[end - 1].is_required or numbers(path[:end]) in given for end in range(1, len(path)))
 
 
 def _leaves(message: Descriptor, outer: FieldPath, taken: list[tuple[int, ...]]) -> Iterator[FieldPath]:

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from typing import Final, Literal
+from typing import Literal
 
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
+from imgateway.adapters.grpc.codec.scalars import NULL_VALUE
 from imgateway.adapters.grpc.openapi.comments import Comments
 from imgateway.adapters.grpc.openapi.values import (
     COMMON,
@@ -21,8 +22,6 @@ from imgateway.adapters.grpc.openapi.values import (
     scalar,
     well_known,
 )
-
-NULL_VALUE: Final = "google.protobuf.NullValue"
 
 
 class Schemas:
